@@ -1,0 +1,5 @@
+std = "min"
+max_line_length = 110
+files["spec"] = { std = "min+busted" }
+files["lua/naq/nginx.lua"] = { std = "min+ngx_lua" }
+exclude_files = { "build/*", "lua/naq/core.meta.lua" }

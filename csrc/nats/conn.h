@@ -1,0 +1,78 @@
+/* conn.h -- one connection to NATS: options, opening, what is known about the server.
+ *
+ * conn.c is the only file that opens a connection. Everything that outlives a call holds a naq_conn
+ * through pool.h (shared) or opens its own (the worker's hot connection). */
+#ifndef NAQ_NATS_CONN_H
+#define NAQ_NATS_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+
+/* All strings borrowed for the duration of a call; NULL: not set. Zero numbers: the default. */
+typedef struct naq_conn_options {
+    const char *const *servers; /* NULL-terminated; NULL: nats://127.0.0.1:4222 */
+    const char *name;           /* "naq" */
+    const char *user, *password, *token, *creds_file, *nkey_seed_file;
+    bool tls;
+    const char *ca_file, *cert_file, *key_file;
+    bool tls_skip_verify;
+    int64_t connection_timeout_ms; /* 5000 */
+    int64_t reconnect_wait_ms;     /* 250, backing off to 1000 */
+    int max_reconnect;             /* 0: for ever */
+    int64_t ping_interval_ms;      /* 20000 */
+    int max_pings_out;             /* 2 */
+} naq_conn_options;
+
+typedef struct naq_conn naq_conn;
+
+typedef struct naq_server_info {
+    char url[256]; /* without user, password or token */
+    char id[64];   /* changes each time the server starts */
+    char name[128];
+    char version[32];
+    char cluster[128]; /* "" when it is not one */
+    int64_t max_payload;
+} naq_server_info;
+
+/* [blocks] Open an ordinary connection (libnats' own threads, SendAsap). NAQ_CONNECTION, NAQ_AUTH,
+ * NAQ_TIMEOUT with a sentence naming the servers without their secrets. */
+naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err);
+/* [blocks a moment] Flushes, then closes. NULL is fine. */
+void naq_conn_close(naq_conn *c);
+
+struct __natsConnection;
+struct __natsOptions;
+struct __natsConnection *naq_conn_nats_peek(naq_conn *c); /* for the other files of csrc/nats */
+
+/* natsOptions filled from o, everything but event loop and callbacks: for conn.c and loop.c, which
+ * alone open connections. The caller destroys it. */
+naq_status naq_conn_options_make(struct __natsOptions **out, const naq_conn_options *o,
+                                 naq_err *err);
+
+/* A deep copy that outlives the caller's strings, and a key that is equal for equal servers and
+ * credentials (a pool key; contains secrets, never print it). */
+typedef struct naq_conn_settings naq_conn_settings;
+naq_conn_settings *naq_conn_settings_new(const naq_conn_options *o);
+void naq_conn_settings_free(naq_conn_settings *s);
+const naq_conn_options *naq_conn_settings_peek(const naq_conn_settings *s);
+
+/* "nats://127.0.0.1:4222" or a list of them, joined by ", ", user info removed: safe to print. */
+void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size);
+
+void naq_conn_info(naq_conn *c, naq_server_info *out);
+naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err); /* [blocks] */
+bool naq_conn_up(naq_conn *c); /* connected right now; not blocking */
+int64_t naq_conn_max_payload(naq_conn *c);
+
+/* [blocks] One request and its answer. On NAQ_OK the answer's bytes are appended to answer. status
+ * header 503 (no responders): NAQ_NO_JETSTREAM for $JS. subjects, else NAQ_CONNECTION. */
+naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, size_t len,
+                            int64_t timeout_ms, naq_buf *answer, naq_err *err);
+/* [buffers] Core NATS publish, no answer. */
+naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
+                            naq_err *err);
+
+#endif

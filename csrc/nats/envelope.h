@@ -1,0 +1,47 @@
+/* envelope.h -- a job on the wire: the payload of docs/wire.md, read and rewritten. Any thread. */
+#ifndef NAQ_NATS_ENVELOPE_H
+#define NAQ_NATS_ENVELOPE_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/status.h"
+
+typedef enum naq_priority { NAQ_HIGH, NAQ_NORMAL, NAQ_LOW, NAQ_PRIORITIES } naq_priority;
+
+extern const char *const NAQ_PRIORITY_NAMES[NAQ_PRIORITIES]; /* "high", "normal", "low" */
+
+/* Borrowed from the message's bytes; valid as long as those. Slices of absent members have at NULL.
+ */
+typedef struct naq_envelope {
+    naq_slice job;         /* the name, without quotes; escapes are refused in names */
+    naq_slice args;        /* raw JSON */
+    naq_slice attempts;    /* raw JSON array */
+    naq_slice max_retries; /* raw JSON, as given */
+    naq_slice result_ttl;  /* raw JSON, as given */
+    int64_t enqueued_us;   /* 0: not given */
+    int64_t hop;           /* 0 when absent */
+    int64_t attempt;       /* 1 when absent */
+} naq_envelope;
+
+/* NAQ_UNDECODABLE with the reason when the payload is not a job (see docs/wire.md). One pass. */
+naq_status naq_envelope_parse(const char *data, size_t len, naq_envelope *out, naq_err *err);
+
+/* The same job for its next publish: every member of `payload` kept as it is, `hop`, `attempt` and
+ * `enqueued_at` set, and when failed_attempt (one JSON object) is given it is appended to
+ * `attempts`, of which the latest 20 stay. */
+naq_status naq_envelope_next(const char *payload, size_t len, int64_t hop, int64_t attempt,
+                             int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
+                             naq_err *err);
+
+/* A subject naq.q.<queue>.<priority>.<id> (or .f. / .d. alike) taken apart; false if it is not one.
+ */
+typedef struct naq_address {
+    naq_slice queue;
+    naq_priority priority;
+    naq_slice id;
+} naq_address;
+bool naq_address_parse(const char *subject, const char *prefix, naq_address *out);
+
+#endif

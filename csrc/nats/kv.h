@@ -1,0 +1,38 @@
+/* kv.h -- key-value buckets by key: get, put, compare-and-set. All block; any thread.
+ *
+ * Not libnats' kvStore: its compare-and-set hides the error code (a lost race looks like any
+ * failure) and its listings fail at 100,000 keys in 3.4.1. A write is a publish to
+ * $KV.<bucket>.<key> with Nats-Expected-Last-Subject-Sequence; a read is STREAM.MSG.GET, which the
+ * stream's leader answers. */
+#ifndef NAQ_NATS_KV_H
+#define NAQ_NATS_KV_H
+
+#include "nats/conn.h"
+
+typedef struct naq_kv_entry {
+    naq_buf value; /* the caller frees it */
+    uint64_t
+        revision; /* of a deleted key too, where it still has a marker: a create must expect it */
+    int64_t created_us;
+} naq_kv_entry;
+
+/* NAQ_KEY_NOT_FOUND: never written, deleted or expired (then entry->revision is the marker's, or
+ * 0). */
+naq_status naq_kv_get(naq_conn *c, const char *bucket, const char *key, naq_kv_entry *entry,
+                      naq_err *err);
+/* expected: the revision the key must have: 0 none, -1 any. NAQ_WRONG_REVISION when it has another.
+ * Retried through a leader change; when an attempt's fate is unknown and the next is refused, the
+ * value in place is compared: ours counts as written. */
+naq_status naq_kv_put(naq_conn *c, const char *bucket, const char *key, const void *value,
+                      size_t len, int64_t expected, uint64_t *revision, naq_err *err);
+/* Write a deletion marker. expected as above. */
+naq_status naq_kv_delete(naq_conn *c, const char *bucket, const char *key, int64_t expected,
+                         naq_err *err);
+/* Every live entry whose key matches filter (">": all), in stream order. visit returns false to
+ * end. Runs on the caller's thread. */
+typedef bool (*naq_kv_visit)(void *ctx, const char *key, const void *value, size_t len,
+                             uint64_t revision, int64_t created_us);
+naq_status naq_kv_each(naq_conn *c, const char *bucket, const char *filter, naq_kv_visit visit,
+                       void *ctx, naq_err *err);
+
+#endif

@@ -1,0 +1,41 @@
+/* stream.h -- the layout of docs/wire.md: streams, buckets and consumers, created or checked. All
+ * functions block on the network and may be called from any thread but libnats' own. */
+#ifndef NAQ_NATS_STREAM_H
+#define NAQ_NATS_STREAM_H
+
+#include "nats/conn.h"
+#include "nats/envelope.h"
+
+typedef struct naq_layout_options {
+    const char *prefix;    /* "naq" */
+    int replicas;          /* 0: 3 on a cluster, else 1 */
+    int64_t worker_ttl_ms; /* 60000 */
+    bool dry_run;
+} naq_layout_options;
+
+/* Each callback line: "stream naq_jobs: created", or what differs. */
+typedef void (*naq_layout_report)(void *ctx, const char *object, bool created, const char *differs);
+
+/* Create what is missing; report what differs from ours: NAQ_CONFIGURATION then, naming the first.
+ */
+naq_status naq_layout_ensure(naq_conn *c, const naq_layout_options *o, naq_layout_report report,
+                             void *ctx, naq_err *err);
+
+typedef struct naq_consumer_info {
+    int64_t ack_wait_ms;
+    int64_t pending;     /* not delivered yet */
+    int64_t ack_pending; /* delivered, not acked */
+} naq_consumer_info;
+
+/* The durable consumer of one queue and priority, created with ack_wait_ms where missing. An
+ * existing one is kept with its own ack_wait, which info tells. */
+naq_status naq_consumer_ensure(naq_conn *c, const char *prefix, const char *queue,
+                               naq_priority priority, int64_t ack_wait_ms, naq_consumer_info *info,
+                               naq_err *err);
+/* The consumer `mover` of <prefix>_delayed. */
+naq_status naq_mover_ensure(naq_conn *c, const char *prefix, naq_err *err);
+/* How it stands now. NAQ_KEY_NOT_FOUND when it does not exist. */
+naq_status naq_consumer_look(naq_conn *c, const char *stream, const char *consumer,
+                             naq_consumer_info *info, naq_err *err);
+
+#endif

@@ -1,0 +1,156 @@
+---@meta naq.core
+-- The C core as Lua sees it. Expected failures return `nil, message, code`; misuse (a wrong type, a
+-- closed handle) raises. Functions marked [blocks] wait for the network on the calling thread.
+
+---@class naq.core
+---@field VERSION string
+---@field null userdata       cjson.null as well
+---@field codes string[]      every code name the core can return
+local core = {}
+
+-- values ------------------------------------------------------------------------------------------
+--- A Lua value as JSON text, exactly: 64-bit integers, doubles that round-trip, 1 and 1.0 apart on 5.4.
+--- Refused with the path of the offending value: invalid UTF-8, NaN and infinities, functions,
+--- userdata, threads, cycles, depth over 128, tables with mixed, sparse or non-string keys.
+---@return string? json, string? message, string? code  SERIALIZATION
+function core.encode(value) end
+--- The inverse. JSON null is core.null; empty objects {} and arrays [] stay apart (arrays are marked).
+---@return any value, string? message, string? code  SERIALIZATION
+function core.decode(text) end
+--- Mark a table as an array, so that an empty one is written as []. Returns it.
+function core.array(t) end
+--- The payload of one job: {"v":1,"job":name,"args":args,"enqueued_at":now, ...fields}.
+---@param name string
+---@param args any           nil: no args member
+---@param fields? table      further members (policy given at enqueue)
+---@return string? payload, string? message, string? code
+function core.payload(name, args, fields) end
+
+-- small things ------------------------------------------------------------------------------------
+function core.new_id() end              ---@return string id   time-ordered, 26 characters
+function core.valid_id(s) end           ---@return boolean
+function core.now() end                 ---@return number       epoch seconds with a fraction
+function core.mono() end                ---@return number       monotonic seconds
+function core.sleep(seconds) end
+function core.isatty(fd) end            ---@return boolean
+function core.hostname() end            ---@return string
+function core.getpid() end              ---@return integer
+function core.cpu_count() end           ---@return integer
+---@param opts {level: string?, format: "text"|"json"|nil, file: string?}
+function core.configure_log(opts) end
+function core.log(level, text) end
+
+-- processes (the command line and the specs) -------------------------------------------------------
+--- Start a program; its own process group. stdout and stderr: nil (inherited) or a file path.
+---@param argv string[]
+---@param opts? {stdout: string?, stderr: string?, env: table<string,string>?, cwd: string?, die_with_parent: boolean?}
+---@return integer? pid, string? message, string? code
+function core.spawn(argv, opts) end
+function core.exec(argv) end            -- replaces this process; returns only on failure
+function core.kill(pid, signal) end     -- signal number or name without SIG; nil, message, code on failure
+--- Wait for a child. "running" when the time is over; else "exited", status or "signaled", signal.
+---@return string state, integer? status
+function core.wait(pid, seconds) end
+function core.free_port() end           ---@return integer  a free TCP port on 127.0.0.1 below 32768
+function core.port_open(port, host) end ---@return boolean  something accepts there now
+function core.mkdtemp(prefix) end       ---@return string path
+function core.rmtree(path) end          -- removes a directory below the temporary folder; refuses others
+--- Milliseconds until SIGINT or SIGTERM arrive, or the time is over: the signal's name or nil.
+function core.wait_signal(seconds) end
+function core.setenv(name, value) end
+
+-- connections -------------------------------------------------------------------------------------
+---@class naq.ConnectOptions   all optional
+---@field servers string[]|string  nats://[user:password@]host:port
+---@field name string client_name
+---@field user string
+---@field password string
+---@field token string
+---@field creds_file string
+---@field nkey_seed_file string
+---@field tls {enabled: boolean?, ca_file: string?, cert_file: string?, key_file: string?, verify: boolean?}
+---@field connection_timeout number seconds
+---@field reconnect_time_wait number seconds
+---@field max_reconnect_attempts integer
+---@field ping_interval number
+---@field max_outstanding_pings integer
+--- [blocks] A shared, counted connection from the process-wide pool.
+---@return naq.CoreConn? conn, string? message, string? code
+function core.connect(opts) end
+
+---@class naq.CoreConn
+local conn = {}
+function conn:close() end               -- idempotent; also __gc and __close
+--- [blocks] {url, server_id, server_name, version, max_payload, rtt, cluster}; no secrets in url
+function conn:info() end
+---@param headers? table<string,string>
+function conn:publish(subject, data, headers) end
+--- [blocks] One request, one answer. NO responders: NO_JETSTREAM for $JS.* subjects, else CONNECTION.
+---@return string? data, table|string|nil headers, string? code
+function conn:request(subject, data, seconds, headers) end
+--- [blocks] A request answered by several: collects answers until n came or the time is over.
+---@return string[]? answers, string? message, string? code
+function conn:request_many(subject, data, n, seconds) end
+--- [blocks] All streams and buckets of docs/wire.md: created where missing, checked where they exist.
+---@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, dry_run: boolean?}
+---@return {created: string[], differs: string[]}? layout, string? message, string? code  CONFIGURATION when one differs
+function conn:ensure_layout(opts) end
+--- [blocks] Publish and wait for JetStream's ack; retried with the same msg_id through a leader change
+--- or a reconnect, for 30 s at least or `seconds`.
+---@param msg_id? string
+---@param opts? {seconds: number?, expect_last_subject_seq: integer?, headers: table<string,string>?}
+---@return integer? seq, boolean|string duplicate_or_message, string? code
+---        WRONG_REVISION (10071), DUPLICATE (10077: one message a subject), STORAGE_FULL, TOO_LARGE, ...
+function conn:js_publish(subject, data, msg_id, opts) end
+--- [blocks] Publish a list of jobs with a window of acks in flight. Entry: {name, args, opts}. Entries
+--- without opts are built in C; for the others prepare(opts) returns queue, priority, id (or nil),
+--- fields (or nil), or nil, message, code to refuse that entry.
+---@param defaults {prefix: string, queue: string}
+---@return table? ids (false where refused), table|string errors {[i] = {code=, message=}}, string? code
+function conn:enqueue_many(list, defaults, prepare) end
+--- [blocks] Key-value, one key. bucket without the KV_ prefix.
+---@return string? value, integer|string revision_or_message, string? code  KEY_NOT_FOUND
+function conn:kv_get(bucket, key) end
+function conn:kv_put(bucket, key, value) end               ---@return integer? revision, string? m, string? code
+function conn:kv_create(bucket, key, value) end            -- KEY_EXISTS
+function conn:kv_update(bucket, key, value, revision) end  -- WRONG_REVISION
+function conn:kv_delete(bucket, key) end
+--- [blocks] All live entries whose key matches (default ">"): {{key=, value=, revision=, created=}, ...}
+function conn:kv_entries(bucket, filter) end
+--- [blocks] The job's record, looked for in all result buckets at once.
+---@return string? record, integer|string revision_or_message, string? bucket_or_code  JOB_NOT_FOUND
+function conn:find_record(prefix, id) end
+--- [blocks] Wait until the job has a terminal record (or, with result_ttl 0, until its end is told).
+---@return string? record, string? message, string? code  TIMEOUT
+function conn:wait_record(prefix, id, seconds) end
+--- [blocks] The stored message of a subject: data, {seq=, time=, headers={}}; KEY_NOT_FOUND
+function conn:last_msg(stream, subject) end
+
+-- workers (Lua 5.4 only) ----------------------------------------------------------------------------
+---@class naq.CoreWorkerOptions
+---@field connect naq.ConnectOptions
+---@field prefix string
+---@field queues string[]
+---@field threads integer
+---@field name string?           worker name; the id is <name or host>-<pid>-<6 hex digits>
+---@field files string[]         job files
+---@field dirs string[]          directories of one-function files
+---@field ack_wait number        seconds, for consumers that do not exist yet
+---@field heartbeat_interval number
+---@field ttl number
+---@field max_crashes integer
+---@field shutdown_timeout number
+---@field burst boolean?
+---@field max_jobs integer?
+---@field handle_signals boolean? SIGINT and SIGTERM drain, a second one stops at once
+--- [blocks] Opens everything a worker needs, loads the job files in every state.
+---@return naq.CoreWorker? worker, string? message, string? code
+function core.worker(opts) end
+---@class naq.CoreWorker
+local worker = {}
+--- [blocks] Serves until stopped. {done=, failed=, retried=, stopped="signal"|"burst"|"max_jobs"|"stop"|"killed"}
+function worker:run() end
+function worker:stop() end              -- from another thread's state or a callback: begin to drain
+function worker:close() end
+
+return core
