@@ -1,0 +1,134 @@
+/* pull.c -- credit, expiry, heartbeats and deadlines of one consumer's pulls.
+ *
+ *   408 (a request expired)            gives its remaining credit back
+ *   409 leadership change, max bytes   credit back, ask again
+ *   409 consumer deleted, 404, 503     the consumer has to be made again: `missing`
+ *   two heartbeats missed, or expiry + 1 s passed: all credit dropped, new epoch, ask again */
+#include "nats/pull.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+enum {
+    EXPIRES_MS = 30000,
+    HEARTBEAT_MS = 15000,
+    SILENCE_MS = 2 * HEARTBEAT_MS + 1000,
+    LATE_MS = 1000,
+    QUIET_MS = 250
+};
+
+void naq_pull_init(naq_pull *p, naq_loop *loop, uint8_t index, const char *stream,
+                   const char *consumer) {
+    memset(p, 0, sizeof *p);
+    p->loop = loop;
+    p->index = index;
+    (void)snprintf(p->consumer, sizeof p->consumer, "%s", consumer);
+    (void)snprintf(p->next_subject, sizeof p->next_subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s",
+                   stream, consumer);
+}
+
+static uint32_t token(const naq_pull *p) {
+    return (uint32_t)p->index << 24 | (p->epoch & 0xFFFFFF);
+}
+
+void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
+    if (p->credit * 2 > want || want <= 0 || p->missing || now_ms < p->quiet_until_ms) return;
+    int batch = want - p->credit;
+    char request[128];
+    int n =
+        snprintf(request, sizeof request, "{\"batch\":%d,\"expires\":%lld,\"idle_heartbeat\":%lld}",
+                 batch, EXPIRES_MS * 1000000LL, HEARTBEAT_MS * 1000000LL);
+    if (p->credit == 0) p->heard_ms = now_ms;
+    naq_loop_pull(p->loop, p->next_subject, token(p), request, (size_t)n);
+    p->credit += batch;
+    p->expires_ms = now_ms + EXPIRES_MS;
+}
+
+void naq_pull_delivered(naq_pull *p, int64_t pending, int64_t now_ms) {
+    if (p->credit > 0) p->credit--; /* more than asked for: answers to an epoch given up on */
+    p->pending = pending;
+    p->heard_ms = now_ms;
+    p->silences = 0;
+}
+
+static void drop_credit(naq_pull *p) {
+    p->epoch++;
+    p->credit = 0;
+    p->pending = 0;
+    p->expires_ms = 0;
+}
+
+void naq_pull_reset(naq_pull *p) {
+    drop_credit(p);
+    p->quiet_until_ms = 0;
+    p->silences = 0;
+}
+
+void naq_pull_status(naq_pull *p, uint32_t tok, int status, int64_t pending, const char *text,
+                     int64_t now_ms) {
+    if (tok != token(p)) return; /* a request that was given up on */
+    p->heard_ms = now_ms;
+    p->silences = 0;
+    if (status == 100) return;
+    if (status == 408 || (status == 409 && strstr(text, "Consumer Deleted") == NULL)) {
+        /* A 408 that does not say how much it gives back ends all we know: start again. */
+        if (pending < 0 || pending >= p->credit)
+            drop_credit(p);
+        else
+            p->credit -= (int)pending;
+        if (status == 409) p->quiet_until_ms = now_ms + QUIET_MS;
+        return;
+    }
+    naq_log(NAQ_WARNING, "consumer %s: %d %s; it is created again", p->consumer, status, text);
+    drop_credit(p);
+    p->quiet_until_ms = now_ms + QUIET_MS;
+    p->missing = true;
+}
+
+static int64_t silent_at(const naq_pull *p) {
+    int64_t silent = p->heard_ms + SILENCE_MS;
+    int64_t late = p->expires_ms + LATE_MS;
+    return silent < late ? silent : late;
+}
+
+void naq_pull_tick(naq_pull *p, int64_t now_ms) {
+    if (p->credit == 0 || now_ms < silent_at(p)) return;
+    /* Once may be a lost 408; twice in a row and nobody may be there at all. */
+    bool again = ++p->silences > 1;
+    naq_log(again ? NAQ_WARNING : NAQ_DEBUG, "consumer %s: a pull of %d went silent; asking again",
+            p->consumer, p->credit);
+    drop_credit(p);
+    if (again) p->missing = true;
+}
+
+int64_t naq_pull_deadline(const naq_pull *p) {
+    if (p->credit == 0) return p->quiet_until_ms > 0 ? p->quiet_until_ms : INT64_MAX;
+    return silent_at(p);
+}
+
+bool naq_delivery_parse(const char *reply, naq_delivery *out) {
+    const char *at[16];
+    size_t len[16];
+    int n = 0;
+    for (const char *s = reply; n < 16; s++) {
+        const char *dot = strchr(s, '.');
+        at[n] = s;
+        len[n++] = dot != NULL ? (size_t)(dot - s) : strlen(s);
+        if (dot == NULL) break;
+        s = dot;
+    }
+    /* Nine tokens, or from eleven on with domain and account in front of the stream. */
+    int stream = n == 9 ? 2 : n >= 11 ? 4 : 0;
+    if (stream == 0 || strncmp(reply, "$JS.ACK.", 8) != 0) return false;
+    if (len[stream + 1] >= sizeof out->consumer) return false;
+    memcpy(out->consumer, at[stream + 1], len[stream + 1]);
+    out->consumer[len[stream + 1]] = '\0';
+    out->delivered = strtoll(at[stream + 2], NULL, 10);
+    out->stream_seq = strtoull(at[stream + 3], NULL, 10);
+    out->stored_us = strtoll(at[stream + 5], NULL, 10) / 1000;
+    out->pending = strtoll(at[stream + 6], NULL, 10);
+    return true;
+}
