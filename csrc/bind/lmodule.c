@@ -1,0 +1,48 @@
+/* lmodule.c -- luaopen_naq_core: the list of what is registered.
+ *
+ * Opening the module does no I/O and calls no nats_*: a process may require it and fork afterwards,
+ * as nginx does. The library opens at the first connect. */
+#include "bind/lmodule.h"
+
+#include "bind/lcodec.h"
+#include "bind/lconn.h"
+#include "bind/lsystem.h"
+#if LUA_VERSION_NUM >= 504
+#include "bind/lworker.h"
+#endif
+
+static const luaL_Reg CORE[] = {
+    {"encode", lnaq_core_encode},
+    {"decode", lnaq_core_decode},
+    {"array", lnaq_core_array},
+    {"payload", lnaq_core_payload},
+    {"connect", lnaq_connect},
+#if LUA_VERSION_NUM >= 504
+    {"worker", lnaq_worker_new}, /* limits and threads are promises for 5.4 only */
+#endif
+    {NULL, NULL},
+};
+
+/* The names of all codes, for naq.errors to check itself against. */
+static void push_codes(lua_State *L) {
+    lua_createtable(L, NAQ_STATUS_COUNT - 1, 0);
+    for (int i = 1; i < NAQ_STATUS_COUNT; i++) {
+        lua_pushstring(L, naq_status_code((naq_status)i));
+        lua_rawseti(L, -2, i);
+    }
+}
+
+int luaopen_naq_core(lua_State *L) {
+    lnaq_codec_open(L);
+    lnaq_conn_open_class(L);
+    luaL_newlib(L, CORE);
+    lnaq_system_register(L);
+    lnaq_process_register(L);
+    lua_pushliteral(L, NAQ_VERSION);
+    lua_setfield(L, -2, "VERSION");
+    lua_pushlightuserdata(L, NULL); /* as cjson.null */
+    lua_setfield(L, -2, "null");
+    push_codes(L);
+    lua_setfield(L, -2, "codes");
+    return 1;
+}
