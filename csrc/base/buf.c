@@ -82,9 +82,8 @@ void naq_buf_printf(naq_buf *b, const char *fmt, ...) {
     va_end(args);
 }
 
-/* Length of the valid UTF-8 sequence at s, or 0. Follows the table of well-formed sequences in the
- * Unicode standard: no overlong forms, no surrogates, nothing above U+10FFFF. */
-static size_t utf8_length(const unsigned char *s, size_t n) {
+/* Follows the table of well-formed sequences in the Unicode standard. */
+size_t naq_utf8_length(const unsigned char *s, size_t n) {
     unsigned char c = s[0];
     if (c < 0x80) return 1;
     size_t len = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
@@ -100,7 +99,7 @@ void naq_buf_json_string(naq_buf *b, const char *s, size_t n) {
     naq_buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)s[i];
-        size_t len = utf8_length((const unsigned char *)s + i, n - i);
+        size_t len = naq_utf8_length((const unsigned char *)s + i, n - i);
         if (c == '"' || c == '\\') {
             naq_buf_putc(b, '\\');
             naq_buf_putc(b, (char)c);

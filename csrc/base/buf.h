@@ -34,4 +34,8 @@ void naq_buf_printf(naq_buf *b, const char *fmt, ...) __attribute__((format(prin
  */
 void naq_buf_json_string(naq_buf *b, const char *s, size_t n);
 
+/* Length of the well-formed UTF-8 sequence that begins at s (n bytes, at least 1), or 0: no
+ * overlong forms, no surrogates, nothing above U+10FFFF. */
+size_t naq_utf8_length(const unsigned char *s, size_t n);
+
 #endif
