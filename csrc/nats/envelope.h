@@ -25,18 +25,26 @@ typedef struct naq_envelope {
     int64_t attempt;       /* 1 when absent */
 } naq_envelope;
 
-/* NAQ_UNDECODABLE with the reason when the payload is not a job (see docs/wire.md). One pass. */
+/* NAQ_UNDECODABLE with the reason when the payload is not a job (see docs/wire.md). One pass. Of
+ * members with the same name the last one counts. */
 naq_status naq_envelope_parse(const char *data, size_t len, naq_envelope *out, naq_err *err);
 
 /* The same job for its next publish: every member of `payload` kept as it is, `hop`, `attempt` and
  * `enqueued_at` set, and when failed_attempt (one JSON object) is given it is appended to
- * `attempts`, of which the latest 20 stay. */
+ * `attempts`, of which the latest 20 stay. enqueued_us 0: `enqueued_at` stays as it is. On failure
+ * (NAQ_UNDECODABLE, or NAQ_TOO_LARGE when memory is out) out is as long as before. */
 naq_status naq_envelope_next(const char *payload, size_t len, int64_t hop, int64_t attempt,
                              int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
                              naq_err *err);
 
-/* A subject naq.q.<queue>.<priority>.<id> (or .f. / .d. alike) taken apart; false if it is not one.
- */
+/* The name of a job: 1 to NAQ_JOB_NAME_MAX bytes of UTF-8 that stand in JSON as they are, so
+ * without quotes, backslashes and control characters. */
+enum { NAQ_JOB_NAME_MAX = 128 };
+bool naq_job_name_valid(const char *s, size_t n);
+
+/* A subject taken apart; false if it is none of these, or has a bad queue, priority or id:
+ * <prefix>.q.<queue>.<priority>.<id>, <prefix>.f.<queue>.<id> (priority NAQ_NORMAL) and
+ * <prefix>.d.<bucket>.<id> (priority NAQ_NORMAL, queue absent: a header has both). */
 typedef struct naq_address {
     naq_slice queue;
     naq_priority priority;

@@ -1,0 +1,283 @@
+/* envelope.c -- a job's payload taken apart once, without copying, and put together for its next
+ * publish. Unknown members are other people's business and travel as the bytes they are. */
+#include "nats/envelope.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/id.h"
+
+const char *const NAQ_PRIORITY_NAMES[NAQ_PRIORITIES] = {"high", "normal", "low"};
+
+enum { ATTEMPTS_KEPT = 20 };
+/* Hops and attempts beyond this are a mistake; below it, adding one cannot overflow. */
+static const int64_t COUNT_MAX = 1000000000;
+/* Enqueue times up to the year 5138: beyond, somebody gave milliseconds. */
+static const int64_t ENQUEUED_MAX_US = INT64_C(100000000000) * 1000000;
+
+/* The members that naq reads. */
+typedef enum member {
+    OTHER,
+    VERSION,
+    JOB,
+    ARGS,
+    ENQUEUED_AT,
+    HOP,
+    ATTEMPT,
+    ATTEMPTS,
+    MAX_RETRIES,
+    RESULT_TTL
+} member;
+
+static member member_named(const char *s, size_t n) {
+#define IS(name) (n == sizeof(name) - 1 && memcmp(s, name, sizeof(name) - 1) == 0)
+    if (n == 0) return OTHER;
+    switch (s[0]) {
+    case 'v':
+        return IS("v") ? VERSION : OTHER;
+    case 'j':
+        return IS("job") ? JOB : OTHER;
+    case 'a':
+        return IS("args") ? ARGS : IS("attempt") ? ATTEMPT : IS("attempts") ? ATTEMPTS : OTHER;
+    case 'e':
+        return IS("enqueued_at") ? ENQUEUED_AT : OTHER;
+    case 'h':
+        return IS("hop") ? HOP : OTHER;
+    case 'm':
+        return IS("max_retries") ? MAX_RETRIES : OTHER;
+    case 'r':
+        return IS("result_ttl") ? RESULT_TTL : OTHER;
+    default:
+        return OTHER;
+    }
+#undef IS
+}
+
+/* A key may be spelt with escapes ("j\u006fb"); such a one means the same member. */
+static member member_of(naq_slice key) {
+    char resolved[96]; /* a known name fits even when all of it is escaped */
+    if (memchr(key.at, '\\', key.len) == NULL) return member_named(key.at, key.len);
+    if (key.len > sizeof resolved) return OTHER;
+    return member_named(resolved, naq_json_resolve(key, resolved));
+}
+
+bool naq_job_name_valid(const char *s, size_t n) {
+    if (n < 1 || n > NAQ_JOB_NAME_MAX) return false;
+    for (size_t i = 0, len; i < n; i += len) {
+        unsigned char c = (unsigned char)s[i];
+        if (c < 0x20 || c == 0x7F || c == '"' || c == '\\') return false;
+        len = naq_utf8_length((const unsigned char *)s + i, n - i);
+        if (len == 0) return false;
+    }
+    return true;
+}
+
+static bool read_count(naq_slice value, naq_json_kind kind, int64_t least, int64_t *out) {
+    long long n;
+    if (kind != NAQ_JSON_NUMBER || !naq_json_int(value, &n)) return false;
+    if (n < least || n > COUNT_MAX) return false;
+    *out = n;
+    return true;
+}
+
+/* Epoch seconds as microseconds, exact as long as they are written with six decimals at most. */
+static bool read_time(naq_slice value, naq_json_kind kind, int64_t *out) {
+    naq_number n;
+    if (kind != NAQ_JSON_NUMBER) return false;
+    if (naq_number_scan(value.at, value.at + value.len, &n) == NULL) return false;
+    if (n.negative && n.digits != 0) return false;
+    if (n.whole && n.scale <= 0 && n.scale >= -6 && n.digits <= (uint64_t)ENQUEUED_MAX_US) {
+        uint64_t us = n.digits;
+        for (int64_t i = n.scale; i > -6; i--)
+            us = us > (uint64_t)ENQUEUED_MAX_US ? us : us * 10;
+        *out = (int64_t)us;
+        return us <= (uint64_t)ENQUEUED_MAX_US;
+    }
+    double us = naq_number_double(&n) * 1e6;
+    if (!(us <= (double)ENQUEUED_MAX_US)) return false;
+    *out = (int64_t)llround(us);
+    return true;
+}
+
+/* Keep what the member says; NULL, or what is wrong with it. */
+static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kind kind) {
+    switch (m) {
+    case VERSION:
+        return value.len == 1 && value.at[0] == '1' ? NULL : "v: only version 1 is known";
+    case JOB:
+        if (kind != NAQ_JSON_STRING) return "job must be a string";
+        e->job = (naq_slice){value.at + 1, value.len - 2};
+        if (naq_job_name_valid(e->job.at, e->job.len)) return NULL;
+        return "job must be a name of 1 to 128 bytes without escapes and control characters";
+    case ARGS:
+        e->args = value;
+        return NULL;
+    case ENQUEUED_AT:
+        return read_time(value, kind, &e->enqueued_us) ? NULL
+                                                       : "enqueued_at must be a time in seconds";
+    case HOP:
+        return read_count(value, kind, 0, &e->hop) ? NULL : "hop must be an integer from 0";
+    case ATTEMPT:
+        return read_count(value, kind, 1, &e->attempt) ? NULL : "attempt must be an integer from 1";
+    case ATTEMPTS:
+        e->attempts = value;
+        return kind == NAQ_JSON_ARRAY ? NULL : "attempts must be an array";
+    case MAX_RETRIES:
+        e->max_retries = value;
+        return NULL;
+    case RESULT_TTL:
+        e->result_ttl = value;
+        return NULL;
+    case OTHER:
+        break;
+    }
+    return NULL;
+}
+
+static naq_status undecodable(naq_err *err) {
+    naq_wrap(err, "payload");
+    return err->status = NAQ_UNDECODABLE;
+}
+
+naq_status naq_envelope_parse(const char *data, size_t len, naq_envelope *out, naq_err *err) {
+    naq_envelope e = {.attempt = 1};
+    naq_json j;
+    naq_slice key, value;
+    naq_json_kind kind;
+    bool first = true, more;
+    naq_json_begin(&j, data, len);
+    if (naq_json_object(&j, err) != NAQ_OK) return undecodable(err);
+    for (;; first = false) {
+        if (naq_json_member(&j, first, &more, &key, &value, &kind, err) != NAQ_OK)
+            return undecodable(err);
+        if (!more) break;
+        const char *wrong = take(&e, member_of(key), value, kind);
+        if (wrong != NULL) return naq_fail(err, NAQ_UNDECODABLE, "payload: %s", wrong);
+    }
+    if (naq_json_end(&j, err) != NAQ_OK) return undecodable(err);
+    if (e.job.at == NULL) return naq_fail(err, NAQ_UNDECODABLE, "payload: it has no job");
+    *out = e;
+    return NAQ_OK;
+}
+
+/* The last ATTEMPTS_KEPT - 1 of the attempts so far, and the new one. */
+static naq_status put_attempts(naq_buf *out, naq_slice attempts, naq_slice latest, naq_err *err) {
+    naq_json j;
+    naq_slice value;
+    naq_json_kind kind;
+    naq_status status;
+    int count = 0;
+    for (int pass = 0; attempts.at != NULL && pass < 2; pass++) {
+        int skip = count - (ATTEMPTS_KEPT - 1);
+        naq_json_begin(&j, attempts.at, attempts.len);
+        if ((status = naq_json_array(&j, err)) != NAQ_OK) return status;
+        for (int i = 0;; i++) {
+            bool more;
+            status = naq_json_element(&j, i == 0, &more, &value, &kind, err);
+            if (status != NAQ_OK) return status;
+            if (!more) break;
+            if (pass == 0) {
+                count++;
+            } else if (i >= skip) {
+                naq_buf_put(out, value.at, value.len);
+                naq_buf_putc(out, ',');
+            }
+        }
+    }
+    naq_buf_put(out, latest.at, latest.len);
+    return NAQ_OK;
+}
+
+static naq_status rewrite(const char *payload, size_t len, int64_t hop, int64_t attempt,
+                          int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
+                          naq_err *err) {
+    naq_json j;
+    naq_slice key, value, attempts = {NULL, 0};
+    naq_json_kind kind;
+    naq_status status;
+    naq_json_begin(&j, payload, len);
+    if ((status = naq_json_object(&j, err)) != NAQ_OK) return status;
+    naq_buf_putc(out, '{');
+    for (bool first = true;; first = false) {
+        bool more;
+        status = naq_json_member(&j, first, &more, &key, &value, &kind, err);
+        if (status != NAQ_OK) return status;
+        if (!more) break;
+        member m = member_of(key);
+        if (m == HOP || m == ATTEMPT) continue;
+        if (m == ENQUEUED_AT && enqueued_us != 0) continue;
+        if (m == ATTEMPTS && failed_attempt.at != NULL) {
+            attempts = value;
+            continue;
+        }
+        naq_buf_putc(out, '"');
+        naq_buf_put(out, key.at, key.len);
+        naq_buf_puts(out, "\":");
+        naq_buf_put(out, value.at, value.len);
+        naq_buf_putc(out, ',');
+    }
+    if ((status = naq_json_end(&j, err)) != NAQ_OK) return status;
+    if (enqueued_us != 0) {
+        naq_buf_puts(out, "\"enqueued_at\":");
+        naq_buf_time(out, enqueued_us);
+        naq_buf_putc(out, ',');
+    }
+    naq_buf_puts(out, "\"hop\":");
+    naq_buf_int(out, hop);
+    naq_buf_puts(out, ",\"attempt\":");
+    naq_buf_int(out, attempt);
+    if (failed_attempt.at != NULL) {
+        naq_buf_puts(out, ",\"attempts\":[");
+        if ((status = put_attempts(out, attempts, failed_attempt, err)) != NAQ_OK) return status;
+        naq_buf_putc(out, ']');
+    }
+    naq_buf_putc(out, '}');
+    return NAQ_OK;
+}
+
+naq_status naq_envelope_next(const char *payload, size_t len, int64_t hop, int64_t attempt,
+                             int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
+                             naq_err *err) {
+    size_t start = out->len;
+    naq_status status = rewrite(payload, len, hop, attempt, enqueued_us, failed_attempt, out, err);
+    if (status != NAQ_OK)
+        status = undecodable(err);
+    else if (out->failed)
+        status = naq_fail(err, NAQ_TOO_LARGE, "payload: no memory for it");
+    if (status != NAQ_OK) out->len = start;
+    return status;
+}
+
+/* Cut the next token off *at. */
+static naq_slice token(const char **at) {
+    const char *begin = *at;
+    size_t len = strcspn(begin, ".");
+    *at = begin[len] == '.' ? begin + len + 1 : begin + len;
+    return (naq_slice){begin, len};
+}
+
+bool naq_address_parse(const char *subject, const char *prefix, naq_address *out) {
+    size_t n = strlen(prefix);
+    if (strncmp(subject, prefix, n) != 0 || subject[n] != '.') return false;
+    const char *at = subject + n + 1;
+    char kind = at[0];
+    if (kind == '\0' || strchr("qfd", kind) == NULL || at[1] != '.') return false;
+    at += 2;
+    naq_address a = {.priority = NAQ_NORMAL};
+    a.queue = token(&at);
+    if (!naq_id_valid(a.queue.at, a.queue.len)) return false;
+    if (kind == 'd') a.queue = (naq_slice){NULL, 0};
+    if (kind == 'q') {
+        naq_slice name = token(&at);
+        for (a.priority = 0; a.priority < NAQ_PRIORITIES; a.priority++)
+            if (strlen(NAQ_PRIORITY_NAMES[a.priority]) == name.len &&
+                memcmp(NAQ_PRIORITY_NAMES[a.priority], name.at, name.len) == 0)
+                break;
+        if (a.priority == NAQ_PRIORITIES) return false;
+    }
+    /* The rest is the id: a further dot, or one at the end, makes it a bad one. */
+    a.id = (naq_slice){at, strlen(at)};
+    if (!naq_id_valid(a.id.at, a.id.len)) return false;
+    *out = a;
+    return true;
+}
