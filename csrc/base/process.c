@@ -72,8 +72,8 @@ static void child_open(int report, int step, const char *path, int flags, int as
 
 /* Runs in the child: async-signal-safe calls only. All signals are still blocked. */
 static void child_run(const naq_spawn *s, const char *program, pid_t parent, int report) {
-    if (s->die_with_parent) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (s->death_signal != 0) {
+        prctl(PR_SET_PDEATHSIG, s->death_signal);
         errno = 0;
         /* The parent may have died before the request took effect. */
         if (getppid() != parent) child_die(report, STEP_PARENT);

@@ -13,7 +13,8 @@ typedef struct naq_spawn {
     const char *const *env;                /* NULL-terminated "NAME=value"; NULL: this process's */
     const char *stdout_path, *stderr_path; /* appended to; NULL: inherited */
     const char *cwd;                       /* NULL: this process's */
-    bool die_with_parent; /* SIGKILL when the thread that called naq_spawn_start ends */
+    int death_signal; /* what it gets when the thread that called naq_spawn_start ends; 0: nothing
+                       */
 } naq_spawn;
 
 /* Start a program in a process group of its own, standard input closed to it, no other descriptors

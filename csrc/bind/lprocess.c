@@ -67,6 +67,20 @@ static const char **make_env(lua_State *L, int index) {
     return env;
 }
 
+/* Field die_with_parent: true, or "TERM" for a program that has something to put in order. */
+static int check_death_signal(lua_State *L, int index) {
+    int number = 0;
+    lua_getfield(L, index, "die_with_parent");
+    if (lua_isboolean(L, -1))
+        number = lua_toboolean(L, -1) ? SIGKILL : 0;
+    else if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "TERM") == 0)
+        number = SIGTERM;
+    else if (!lua_isnil(L, -1))
+        luaL_error(L, "option die_with_parent: true, false or \"TERM\" expected");
+    lua_pop(L, 1);
+    return number;
+}
+
 static int lnaq_spawn(lua_State *L) {
     naq_spawn s = {0};
     lua_settop(L, 2);
@@ -76,7 +90,7 @@ static int lnaq_spawn(lua_State *L) {
         s.stdout_path = lnaq_optfield(L, 2, "stdout", NULL);
         s.stderr_path = lnaq_optfield(L, 2, "stderr", NULL);
         s.cwd = lnaq_optfield(L, 2, "cwd", NULL);
-        s.die_with_parent = lnaq_optbool(L, 2, "die_with_parent", 0);
+        s.death_signal = check_death_signal(L, 2);
         lua_getfield(L, 2, "env");
         if (!lua_isnil(L, -1)) {
             luaL_argcheck(L, lua_istable(L, -1), 2, "option env: table expected");

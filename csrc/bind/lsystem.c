@@ -267,6 +267,15 @@ static int lnaq_wait_signal(lua_State *L) {
     return 1;
 }
 
+/* The interpreter's own handler for Ctrl-C raises an error at the next Lua instruction, which a
+ * call that waits in C reaches only when it is done. */
+static int lnaq_default_signals(lua_State *L) {
+    (void)L;
+    for (int i = 0; i < 2; i++)
+        signal(SIGNALS[i], SIG_DFL);
+    return 0;
+}
+
 static const luaL_Reg SYSTEM[] = {
     {"new_id", lnaq_new_id},
     {"valid_id", lnaq_valid_id},
@@ -285,6 +294,7 @@ static const luaL_Reg SYSTEM[] = {
     {"mkdtemp", lnaq_mkdtemp},
     {"rmtree", lnaq_rmtree},
     {"wait_signal", lnaq_wait_signal},
+    {"default_signals", lnaq_default_signals},
     {NULL, NULL},
 };
 

@@ -43,7 +43,8 @@ function core.log(level, text) end
 -- processes (the command line and the specs) -------------------------------------------------------
 --- Start a program; its own process group. stdout and stderr: nil (inherited) or a file path.
 ---@param argv string[]
----@param opts? {stdout: string?, stderr: string?, env: table<string,string>?, cwd: string?, die_with_parent: boolean?}
+---@param opts? {stdout: string?, stderr: string?, env: table<string,string>?, cwd: string?, die_with_parent: boolean|"TERM"?}
+--- die_with_parent: killed with this process; "TERM": asked to end.
 ---@return integer? pid, string? message, string? code
 function core.spawn(argv, opts) end
 function core.exec(argv) end            -- replaces this process; returns only on failure
@@ -57,6 +58,8 @@ function core.mkdtemp(prefix) end       ---@return string path
 function core.rmtree(path) end          -- removes a directory below the temporary folder; refuses others
 --- Milliseconds until SIGINT or SIGTERM arrive, or the time is over: the signal's name or nil.
 function core.wait_signal(seconds) end
+--- From now on SIGINT and SIGTERM end the process at once, also while it waits in C.
+function core.default_signals() end
 function core.setenv(name, value) end
 
 -- connections -------------------------------------------------------------------------------------
