@@ -1,5 +1,7 @@
 std = "min"
 max_line_length = 110
+files["lua/naq/cli"] = { std = "lua54" }
+files["bin/naq"] = { std = "lua54" }
 files["spec"] = { std = "min+busted" }
 files["lua/naq/nginx.lua"] = { std = "min+ngx_lua" }
 exclude_files = { "build/*", "lua/naq/core.meta.lua" }

@@ -1,0 +1,49 @@
+-- exit.lua: how a command ends early. A command that cannot go on raises one of the tables made
+-- here; init.lua catches it, writes the error where and how the user asked for it, and exits.
+-- Owns the exit codes of the command line and which error code leads to which.
+
+local exit = { OK = 0, FAILED = 1, USAGE = 2, UNREACHABLE = 3, INTERRUPTED = 130, BROKEN_PIPE = 141 }
+
+-- What these codes say about any command: the server is not there, or does not let us in.
+local UNREACHABLE = { CONNECTION = true, AUTH = true }
+
+--- End the command because something failed: what a library call returned after nil.
+---@param message string
+---@param code? string
+---@param status? integer exit code, where the error code does not decide it
+function exit.fail(message, code, status)
+  status = status or UNREACHABLE[code] and exit.UNREACHABLE or exit.FAILED
+  error({ exit = status, message = message, code = code or "INVALID" }, 0)
+end
+
+--- End the command because it was called wrongly.
+---@param message string
+---@param command? string  full name, for the hint
+function exit.usage(message, command)
+  local hint = ("see: %s --help"):format(command or "naq")
+  error({ exit = exit.USAGE, message = message, code = "INVALID", hint = hint }, 0)
+end
+
+--- End the command without a word.
+---@param status integer
+function exit.quietly(status) error({ exit = status }, 0) end
+
+--- value, or the end of the command: assert() for `nil, message, code`.
+function exit.check(value, message, code, ...)
+  if value == nil then exit.fail(message, code) end
+  return value, message, code, ...
+end
+
+--- Message handler for xpcall: the tables above pass as they are, what nobody expected becomes one
+--- with a traceback.
+function exit.trace(problem)
+  if type(problem) == "table" and (problem.exit or problem.help or problem.version) then return problem end
+  problem = tostring(problem)
+  if problem:find("module 'naq.core' not found", 1, true) then
+    return { exit = exit.FAILED, code = "CONFIGURATION", message = "the C core of naq is missing; build it: "
+      .. "cmake -S . -B build && cmake --build build" }
+  end
+  return { exit = exit.FAILED, code = "INVALID", message = debug.traceback("internal error: " .. problem, 2) }
+end
+
+return exit

@@ -1,0 +1,114 @@
+-- `naq job`: one job by its id: `show` everything that is known about it, `result` what it returned.
+
+local exit = require("naq.cli.exit")
+local output = require("naq.cli.output")
+local parser = require("naq.cli.parser")
+local session = require("naq.cli.session")
+
+local job = {}
+
+local KEYS = { "id", "job", "queue", "priority", "state", "attempt", "max_retries", "enqueued_at", "run_at",
+  "started_at", "finished_at", "worker", "args", "result", "error", "attempts", "progress", "depends_on" }
+
+local ID = { "id", doc = "the job's id, as enqueue printed it" }
+
+local STATE_STYLES = { completed = "green", failed = "red", retry = "yellow", running = "bold", cancelled = "dim" }
+
+local function took(from, to) return from and to and output.duration(to - from) end
+
+local function failure_line(failure)
+  if not failure then return nil end
+  return failure.code and ("%s: %s"):format(failure.code, failure.message) or failure.message
+end
+
+local function json(value)
+  if value == nil then return nil end
+  return (exit.check(require("naq.core").encode(value)))
+end
+
+local function print_attempts(attempts)
+  output.line("\n", output.style("Failed attempts", "bold"))
+  for _, attempt in ipairs(attempts) do
+    output.line("  ", ("%s  %s  by %s%s"):format(attempt.attempt or "?", output.time(attempt.started_at) or "-",
+      attempt.worker or "?", took(attempt.started_at, attempt.finished_at)
+        and ", took " .. took(attempt.started_at, attempt.finished_at) or ""))
+    output.line("     ", output.style(failure_line(attempt) or "?", "red"))
+    if attempt.traceback then output.line("     ", (attempt.traceback:gsub("\n", "\n     "))) end
+  end
+end
+
+local function print_job(found)
+  local attempts = found.attempts or {}
+  output.fields({
+    { "id", found.id },
+    { "job", found.job },
+    { "queue", found.queue },
+    { "priority", found.priority },
+    { "state", found.state, style = STATE_STYLES[found.state] },
+    { "attempt", found.attempt and ("%d of %s"):format(found.attempt,
+      found.max_retries and ("%d"):format(found.max_retries + 1) or "?") },
+    { "enqueued", output.time(found.enqueued_at) },
+    { "runs at", output.time(found.run_at) },
+    { "started", output.time(found.started_at) },
+    { "finished", output.time(found.finished_at) },
+    { "took", took(found.started_at, found.finished_at) },
+    { "worker", found.worker },
+    { "args", json(found.args) },
+    { "result", json(found.result) },
+    { "error", failure_line(found.error), style = "red" },
+    { "traceback", #attempts == 0 and found.error and found.error.traceback or nil },
+  })
+  if #attempts > 0 then print_attempts(attempts) end
+end
+
+job.show = {
+  summary = "everything that is known about a job",
+  description = "Prints what is known about a job: its state, when it was enqueued, started and finished, on which "
+    .. "worker, its arguments, its result or error, and each failed attempt with its traceback.",
+  usage = "ID",
+  arguments = { ID },
+  example = "naq job show 01jd0k3c9m5q8w2x7z4v6b1n3t",
+}
+
+function job.show.run(args)
+  return session.with(args, function(client)
+    local found = exit.check(require("naq.lookup").find(client, args.id))
+    if args.json then
+      output.object(KEYS, found)
+    else
+      print_job(found)
+    end
+  end)
+end
+
+job.result = {
+  summary = "what a job returned",
+  description = "Prints what a job returned, as JSON (null when it returned nothing). A job that failed, is not "
+    .. "finished or is not known is an error. With --wait the command waits for the job's end first.",
+  usage = "ID [--wait S]",
+  arguments = { ID },
+  options = { { "--wait", "S", convert = parser.seconds, doc = "wait up to S seconds for the job's end" } },
+  example = "naq job result 01jd0k3c9m5q8w2x7z4v6b1n3t --wait 30",
+}
+
+--- Wait for a job's end if told to, and print its value; ends the command when there is none.
+---@param handle naq.Job
+---@param seconds? number
+function job.print_result(handle, seconds)
+  if seconds then
+    local done = output.waiting(("waiting up to %g s for job %s (%s --wait)"):format(seconds, handle.id, "Ctrl-C ends"))
+    local state, message, code = handle:wait(seconds)
+    done()
+    exit.check(state, message, code)
+  end
+  local value, message, code = handle:result()
+  output.value(exit.check(value, message, code))
+end
+
+function job.result.run(args)
+  return session.with(args, function(client)
+    return job.print_result(client:job(args.id), args.wait)
+  end)
+end
+
+return job
