@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { NAQ_ID_MAX = 64, NAQ_ID_NEW = 26 };
+enum { NAQ_ID_MAX = 64, NAQ_ID_TEXT = NAQ_ID_MAX + 1, NAQ_ID_NEW = 26 };
 
 /* A new time-ordered id: 26 characters of lower-case base 32, the first ten the milliseconds since
  * the epoch, the others random. Writes NAQ_ID_NEW bytes and a NUL. Any thread; no collisions in

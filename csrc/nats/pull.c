@@ -20,7 +20,7 @@ enum {
     QUIET_MS = 250
 };
 
-void naq_pull_init(naq_pull *p, naq_loop *loop, uint8_t index, const char *stream,
+void naq_pull_init(naq_pull *p, naq_loop *loop, uint16_t index, const char *stream,
                    const char *consumer) {
     memset(p, 0, sizeof *p);
     p->loop = loop;
@@ -31,7 +31,7 @@ void naq_pull_init(naq_pull *p, naq_loop *loop, uint8_t index, const char *strea
 }
 
 static uint32_t token(const naq_pull *p) {
-    return (uint32_t)p->index << 24 | (p->epoch & 0xFFFFFF);
+    return (uint32_t)p->index << 20 | (p->epoch & 0xFFFFF);
 }
 
 void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
@@ -104,9 +104,9 @@ void naq_pull_tick(naq_pull *p, int64_t now_ms) {
     if (again) p->missing = true;
 }
 
-int64_t naq_pull_deadline(const naq_pull *p) {
-    if (p->credit == 0) return p->quiet_until_ms > 0 ? p->quiet_until_ms : INT64_MAX;
-    return silent_at(p);
+int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms) {
+    if (p->credit > 0) return silent_at(p);
+    return p->quiet_until_ms > now_ms ? p->quiet_until_ms : INT64_MAX;
 }
 
 bool naq_delivery_parse(const char *reply, naq_delivery *out) {

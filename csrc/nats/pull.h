@@ -14,7 +14,7 @@
 
 typedef struct naq_pull {
     naq_loop *loop;
-    uint8_t index;          /* which pull of the loop's owner; part of the token */
+    uint16_t index;         /* which pull of the loop's owner; part of the token */
     char consumer[140];     /* its durable name */
     char next_subject[320]; /* $JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer> */
 
@@ -28,7 +28,7 @@ typedef struct naq_pull {
     bool missing;           /* the consumer is gone: the owner creates it again and clears this */
 } naq_pull;
 
-void naq_pull_init(naq_pull *p, naq_loop *loop, uint8_t index, const char *stream,
+void naq_pull_init(naq_pull *p, naq_loop *loop, uint16_t index, const char *stream,
                    const char *consumer);
 
 /* Have `want` messages under way: asks for more when credit is under half of it. */
@@ -38,8 +38,8 @@ void naq_pull_want(naq_pull *p, int want, int64_t now_ms);
 void naq_pull_delivered(naq_pull *p, int64_t pending, int64_t now_ms);
 
 /* Whether the token of a status message is this pull's (its index), and what it says. */
-static inline uint8_t naq_pull_index(uint32_t token) {
-    return (uint8_t)(token >> 24);
+static inline uint16_t naq_pull_index(uint32_t token) {
+    return (uint16_t)(token >> 20);
 }
 void naq_pull_status(naq_pull *p, uint32_t token, int status, int64_t pending, const char *text,
                      int64_t now_ms);
@@ -47,7 +47,7 @@ void naq_pull_status(naq_pull *p, uint32_t token, int status, int64_t pending, c
 /* Give up on requests that went silent. */
 void naq_pull_tick(naq_pull *p, int64_t now_ms);
 /* When naq_pull_tick() or naq_pull_want() has something to do next; INT64_MAX: nothing. */
-int64_t naq_pull_deadline(const naq_pull *p);
+int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms);
 
 /* After a reconnect: whatever was asked for is forgotten. */
 void naq_pull_reset(naq_pull *p);

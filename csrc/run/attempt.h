@@ -1,0 +1,41 @@
+/* attempt.h -- one attempt at one job, on the thread that runs it: from a slot to a verdict.
+ *
+ * The success of a job that was delivered for the first time touches the network nowhere here: its
+ * record leaves by the hot connection. Everything else (claims, retries, dead letters) is done
+ * synchronously on the worker's ordinary connection, in the order that loses nothing. */
+#ifndef NAQ_RUN_ATTEMPT_H
+#define NAQ_RUN_ATTEMPT_H
+
+#include "base/id.h"
+#include "run/slot.h"
+#include "run/vm.h"
+
+/* What all attempts of a worker share; read only while it runs. */
+typedef struct naq_bench {
+    naq_conn *conn; /* the ordinary connection */
+    const char *prefix;
+    const char *worker_id;
+    naq_slots *slots;
+    int max_crashes;
+    double result_ttl; /* the default */
+    size_t max_payload;
+} naq_bench;
+
+/* What an attempt knows about its job, gathered as it goes. Slices point into the slot's message.
+ */
+typedef struct naq_attempt {
+    const naq_bench *at;
+    naq_vm *vm;
+    naq_slot *slot;
+    naq_envelope job;
+    char id[NAQ_ID_TEXT], queue[NAQ_ID_TEXT];
+    int64_t enqueued_us, started_us, finished_us;
+    bool found_record; /* the record was read before the run: slot->expected is its revision */
+    bool alone;
+} naq_attempt;
+
+/* Run what a->slot holds and set its verdict. Its record is read first where it is suspect, was
+ * delivered before, or has a hop over 0. */
+void naq_attempt_run(naq_attempt *a);
+
+#endif

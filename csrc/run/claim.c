@@ -1,0 +1,145 @@
+/* claim.c -- reading a job's record before a run, and writing the claim. */
+#include "run/claim.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* The members of a record that decide. */
+typedef struct standing {
+    naq_slice state;
+    int64_t hop, starts;
+} standing;
+
+static bool is(naq_slice s, const char *text) {
+    return s.at != NULL && s.len == strlen(text) && memcmp(s.at, text, s.len) == 0;
+}
+
+static naq_status read_standing(const naq_buf *record, standing *out, naq_err *err) {
+    memset(out, 0, sizeof *out);
+    naq_json j;
+    naq_json_begin(&j, record->data, record->len);
+    naq_status status = naq_json_object(&j, err);
+    for (bool first = true, more = true; status == NAQ_OK; first = false) {
+        naq_slice key, value;
+        naq_json_kind kind;
+        status = naq_json_member(&j, first, &more, &key, &value, &kind, err);
+        if (status != NAQ_OK || !more) break;
+        long long n;
+        if (is(key, "state") && kind == NAQ_JSON_STRING)
+            out->state = (naq_slice){value.at + 1, value.len - 2};
+        else if (is(key, "hop") && naq_json_int(value, &n))
+            out->hop = n;
+        else if (is(key, "starts") && naq_json_int(value, &n))
+            out->starts = n;
+    }
+    return status;
+}
+
+static bool terminal(naq_slice state) {
+    return is(state, "completed") || is(state, "failed") || is(state, "cancelled");
+}
+
+static naq_status write_claim(naq_attempt *a, int64_t starts, naq_err *err) {
+    char bucket[96];
+    naq_results_bucket(a->at->prefix, a->slot->result_class, bucket, sizeof bucket);
+    naq_buf record = {0};
+    naq_buf_puts(&record, "{\"state\":\"running\",\"job\":");
+    naq_buf_json_string(&record, a->job.job.at, a->job.job.len);
+    naq_buf_printf(&record, ",\"queue\":\"%s\",\"priority\":\"%s\",\"hop\":%lld,\"starts\":%lld,",
+                   a->queue, NAQ_PRIORITY_NAMES[a->slot->address.priority], (long long)a->job.hop,
+                   (long long)starts);
+    naq_buf_printf(&record,
+                   "\"attempt\":%lld,\"worker\":\"%s\",\"started_at\":", (long long)a->job.attempt,
+                   a->at->worker_id);
+    naq_buf_time(&record, naq_wall_us());
+    naq_buf_putc(&record, '}');
+    uint64_t revision = 0;
+    naq_status status = naq_kv_put(a->at->conn, bucket, a->id, record.data, record.len,
+                                   a->slot->expected, &revision, err);
+    naq_buf_free(&record);
+    if (status == NAQ_OK) a->slot->expected = (int64_t)revision;
+    return status;
+}
+
+static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
+    naq_slot *slot = a->slot;
+    if (terminal(s->state)) return NAQ_PERMIT_DROP;
+    /* A later hop was delivered somewhere: this message is a left-over whose ack was lost. */
+    if (s->hop > a->job.hop) return NAQ_PERMIT_DROP;
+    if (!claim) return NAQ_PERMIT_RUN;
+
+    int64_t starts = s->hop == a->job.hop && is(s->state, "running") ? s->starts : 0;
+    if (starts >= a->at->max_crashes) return NAQ_PERMIT_CRASHED;
+    if (starts > 0) {
+        /* It was begun before and never ended: it may be what kills workers. Nobody else's job
+         * should be near it, or would be counted as a suspect too. */
+        naq_slots_alone(a->at->slots);
+        a->alone = true;
+    }
+    naq_err err;
+    naq_status status = write_claim(a, starts + 1, &err);
+    if (status == NAQ_OK) return NAQ_PERMIT_RUN;
+    naq_log(status == NAQ_WRONG_REVISION ? NAQ_INFO : NAQ_WARNING,
+            "job %s is left alone: its claim was not written: %s (%s)", a->id, err.message,
+            naq_status_code(status));
+    (void)slot;
+    return NAQ_PERMIT_LEAVE;
+}
+
+naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred) {
+    naq_record record;
+    memset(&record, 0, sizeof record);
+    naq_err err;
+    standing s = {0};
+    naq_status status = naq_results_find(a->at->conn, a->at->prefix, a->id, &record, &err);
+    a->slot->result_class = preferred;
+    a->slot->expected = 0;
+    if (status == NAQ_OK) {
+        a->slot->result_class = record.where;
+        a->slot->expected = (int64_t)record.entry.revision;
+        status = read_standing(&record.entry.value, &s, &err);
+        if (status != NAQ_OK) {
+            /* Somebody's hand wrote it. Nothing in it can be relied on; the revision can. */
+            naq_log(NAQ_WARNING, "job %s: its record is not readable: %s", a->id, err.message);
+            memset(&s, 0, sizeof s);
+            status = NAQ_OK;
+        }
+    } else if (status == NAQ_JOB_NOT_FOUND) {
+        /* A deleted record leaves a marker whose revision the next write must expect. */
+        if (record.entry.revision > 0) {
+            a->slot->result_class = record.where;
+            a->slot->expected = (int64_t)record.entry.revision;
+        }
+        status = NAQ_OK;
+    }
+    naq_permit permit = NAQ_PERMIT_LEAVE;
+    if (status == NAQ_OK) {
+        a->found_record = true;
+        permit = decide(a, claim, &s);
+    } else {
+        naq_log(NAQ_WARNING, "job %s is left alone: its record cannot be read: %s (%s)", a->id,
+                err.message, naq_status_code(status));
+    }
+    naq_buf_free(&record.entry.value);
+    return permit;
+}
+
+bool naq_claim_holds(naq_attempt *a) {
+    naq_record record;
+    memset(&record, 0, sizeof record);
+    naq_err err;
+    naq_status status = naq_results_find(a->at->conn, a->at->prefix, a->id, &record, &err);
+    naq_buf_free(&record.entry.value);
+    int64_t revision = (int64_t)record.entry.revision;
+    if (status != NAQ_OK && status != NAQ_JOB_NOT_FOUND) {
+        naq_log(NAQ_WARNING, "job %s: its record cannot be read: %s (%s)", a->id, err.message,
+                naq_status_code(status));
+        return false;
+    }
+    if (revision == a->slot->expected) return true;
+    naq_log(NAQ_WARNING, "job %s: the outcome of worker %s is refused: another worker has it now",
+            a->id, a->at->worker_id);
+    return false;
+}

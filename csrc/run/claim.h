@@ -1,0 +1,28 @@
+/* claim.h -- may this delivery run? The job's record decides.
+ *
+ * A job delivered for the first time at hop 0 has no record and is run unasked. Everything else
+ * reads the record first, from the stream's leader, and claims the job immediately before it runs
+ * by writing {worker, starts} under the revision that was read: whoever held the job before, frozen
+ * or slow, then fails its own write. */
+#ifndef NAQ_RUN_CLAIM_H
+#define NAQ_RUN_CLAIM_H
+
+#include "run/attempt.h"
+
+typedef enum naq_permit {
+    NAQ_PERMIT_RUN,
+    NAQ_PERMIT_DROP,   /* it has ended, or a later hop is on its way: ack */
+    NAQ_PERMIT_LEAVE,  /* somebody else took it, or the record cannot be read: do nothing */
+    NAQ_PERMIT_CRASHED /* started too often without an outcome: a dead letter */
+} naq_permit;
+
+/* [blocks] claim: write the claim as well (a redelivery, a later hop). Sets slot->expected and
+ * slot->result_class to those of the record found. When a claim without outcome was found, the job
+ * is made to run alone (naq_slots_alone) and a->alone is set. */
+naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred);
+
+/* [blocks] Whether the record still has the revision that slot->expected says: false when another
+ * worker has claimed or ended the job since, or the record cannot be read. */
+bool naq_claim_holds(naq_attempt *a);
+
+#endif

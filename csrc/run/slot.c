@@ -1,0 +1,222 @@
+/* slot.c -- the slot table and the hand-over of jobs to Lua threads and back.
+ *
+ * One mutex for both queues: what is done under it is a few pointer moves, and measured hand-over
+ * by thread, in batches or one by one made no difference. */
+#include "run/slot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LOW_FIRST_EVERY = 8,
+    WAKE_EVERY = 16, /* done slots that are worth a wake-up of the I/O thread */
+    KEEP_RECORD_BYTES = 4096
+};
+
+naq_status naq_slots_open(naq_slots *s, uint32_t count, naq_err *err) {
+    memset(s, 0, sizeof *s);
+    s->all = calloc(count, sizeof *s->all);
+    s->free = malloc(count * sizeof *s->free);
+    if (s->all == NULL || s->free == NULL) {
+        free(s->all);
+        free(s->free);
+        s->all = NULL;
+        s->free = NULL;
+        return naq_fail(err, NAQ_INVALID, "worker: out of memory for %u slots", count);
+    }
+    s->count = s->n_free = count;
+    for (uint32_t i = 0; i < count; i++)
+        s->free[i] = count - 1 - i;
+    pthread_mutex_init(&s->mu, NULL);
+    pthread_cond_init(&s->some, NULL);
+    pthread_cond_init(&s->quiet, NULL);
+    return NAQ_OK;
+}
+
+void naq_slots_close(naq_slots *s) {
+    if (s->all == NULL) return;
+    for (uint32_t i = 0; i < s->count; i++)
+        naq_buf_free(&s->all[i].record);
+    free(s->all);
+    free(s->free);
+    pthread_cond_destroy(&s->quiet);
+    pthread_cond_destroy(&s->some);
+    pthread_mutex_destroy(&s->mu);
+    memset(s, 0, sizeof *s);
+}
+
+naq_slot *naq_slot_take_free(naq_slots *s) {
+    if (s->n_free == 0) return NULL;
+    uint32_t index = s->free[--s->n_free];
+    naq_slot *slot = &s->all[index];
+    naq_buf record = slot->record;
+    uint8_t generation = (uint8_t)(slot->generation + 1);
+    memset(slot, 0, sizeof *slot);
+    slot->index = index;
+    slot->generation = generation;
+    slot->record = record;
+    naq_buf_clear(&slot->record);
+    return slot;
+}
+
+void naq_slot_free(naq_slots *s, naq_slot *slot) {
+    slot->state = NAQ_SLOT_FREE;
+    slot->msg = slot->again = NULL;
+    if (slot->record.cap > KEEP_RECORD_BYTES) naq_buf_free(&slot->record);
+    s->free[s->n_free++] = slot->index;
+}
+
+void naq_slots_offer(naq_slots *s, naq_slot *chain) {
+    if (chain == NULL) return;
+    pthread_mutex_lock(&s->mu);
+    int n = 0;
+    for (naq_slot *slot = chain, *next; slot != NULL; slot = next, n++) {
+        next = slot->next;
+        slot->next = NULL;
+        naq_priority p = slot->address.priority;
+        if (s->ready_tail[p] != NULL)
+            s->ready_tail[p]->next = slot;
+        else
+            s->ready_head[p] = slot;
+        s->ready_tail[p] = slot;
+    }
+    s->n_ready += n;
+    int takers = s->takers;
+    pthread_mutex_unlock(&s->mu);
+    if (takers == 0) return;
+    if (n > 1 && takers > 1)
+        pthread_cond_broadcast(&s->some);
+    else
+        pthread_cond_signal(&s->some);
+}
+
+static naq_slot *pop(naq_slots *s, naq_priority p) {
+    naq_slot *slot = s->ready_head[p];
+    if (slot == NULL) return NULL;
+    s->ready_head[p] = slot->next;
+    if (slot->next == NULL) s->ready_tail[p] = NULL;
+    slot->next = NULL;
+    s->n_ready--;
+    return slot;
+}
+
+naq_slot *naq_slots_take(naq_slots *s, bool had_one) {
+    pthread_mutex_lock(&s->mu);
+    if (had_one) {
+        s->running--;
+        if (s->alone) pthread_cond_broadcast(&s->quiet);
+    }
+    while ((s->n_ready == 0 || s->alone) && !(s->closed && s->n_ready == 0)) {
+        s->takers++;
+        pthread_cond_wait(&s->some, &s->mu);
+        s->takers--;
+    }
+    naq_slot *slot = NULL;
+    if (++s->turns % LOW_FIRST_EVERY == 0) {
+        for (int p = NAQ_PRIORITIES - 1; p >= 0 && slot == NULL; p--)
+            slot = pop(s, (naq_priority)p);
+    } else {
+        for (int p = 0; p < NAQ_PRIORITIES && slot == NULL; p++)
+            slot = pop(s, (naq_priority)p);
+    }
+    if (slot != NULL) {
+        s->running++;
+        slot->state = NAQ_SLOT_RUNNING;
+    }
+    pthread_mutex_unlock(&s->mu);
+    return slot;
+}
+
+bool naq_slots_give(naq_slots *s, naq_slot *slot) {
+    pthread_mutex_lock(&s->mu);
+    slot->state = NAQ_SLOT_DONE;
+    slot->next = NULL;
+    if (s->done_tail != NULL)
+        s->done_tail->next = slot;
+    else
+        s->done_head = slot;
+    s->done_tail = slot;
+    int n = atomic_fetch_add(&s->n_done, 1) + 1;
+    /* Nothing left to run: this thread is about to sleep, so its results must not wait for more. */
+    bool wake = n % WAKE_EVERY == 0 || s->n_ready == 0;
+    pthread_mutex_unlock(&s->mu);
+    return wake;
+}
+
+naq_slot *naq_slots_done(naq_slots *s) {
+    if (atomic_load(&s->n_done) == 0) return NULL;
+    pthread_mutex_lock(&s->mu);
+    naq_slot *chain = s->done_head;
+    s->done_head = s->done_tail = NULL;
+    atomic_store(&s->n_done, 0);
+    pthread_mutex_unlock(&s->mu);
+    return chain;
+}
+
+int naq_slots_ready(naq_slots *s, int *takers) {
+    pthread_mutex_lock(&s->mu);
+    int n = s->n_ready;
+    *takers = s->takers;
+    pthread_mutex_unlock(&s->mu);
+    return n;
+}
+
+naq_slot *naq_slots_withdraw(naq_slots *s, int n) {
+    naq_slot *chain = NULL;
+    pthread_mutex_lock(&s->mu);
+    for (int p = NAQ_PRIORITIES - 1; p >= 0; p--) {
+        /* Singly linked: walk to where the last n begin. Lists are short (the prefetch at most). */
+        int length = 0;
+        for (naq_slot *slot = s->ready_head[p]; slot != NULL; slot = slot->next)
+            length++;
+        int keep = length > n ? length - n : 0;
+        if (keep == length) continue;
+        n -= length - keep;
+        s->n_ready -= length - keep;
+        naq_slot *last = NULL, *rest = s->ready_head[p];
+        for (int i = 0; i < keep; i++) {
+            last = rest;
+            rest = rest->next;
+        }
+        if (last != NULL)
+            last->next = NULL;
+        else
+            s->ready_head[p] = NULL;
+        naq_slot *tail = s->ready_tail[p];
+        s->ready_tail[p] = last;
+        tail->next = chain;
+        chain = rest;
+    }
+    pthread_mutex_unlock(&s->mu);
+    return chain;
+}
+
+void naq_slots_shut(naq_slots *s) {
+    pthread_mutex_lock(&s->mu);
+    s->closed = true;
+    pthread_cond_broadcast(&s->some);
+    pthread_mutex_unlock(&s->mu);
+}
+
+void naq_slots_alone(naq_slots *s) {
+    pthread_mutex_lock(&s->mu);
+    /* While waiting for another's turn alone this thread runs nothing, or both would wait for ever.
+     */
+    s->running--;
+    pthread_cond_broadcast(&s->quiet);
+    while (s->alone)
+        pthread_cond_wait(&s->quiet, &s->mu);
+    s->alone = true;
+    s->running++;
+    while (s->running > 1)
+        pthread_cond_wait(&s->quiet, &s->mu);
+    pthread_mutex_unlock(&s->mu);
+}
+
+void naq_slots_together(naq_slots *s) {
+    pthread_mutex_lock(&s->mu);
+    s->alone = false;
+    pthread_cond_broadcast(&s->some);
+    pthread_cond_broadcast(&s->quiet);
+    pthread_mutex_unlock(&s->mu);
+}

@@ -1,0 +1,123 @@
+/* slot.h -- a delivered job on its way through the worker, and the table of them.
+ *
+ *   FREE -> READY -> RUNNING -> DONE -> STORING -> FREE
+ *             |                   `-------------> FREE   nothing to store, or nothing to be done
+ *             `-> FREE                                   given back before it began
+ *
+ * The I/O thread owns a slot in every state but RUNNING, when it is the executing thread's. The
+ * message, and so every slice into it, lives until the slot is free. */
+#ifndef NAQ_RUN_SLOT_H
+#define NAQ_RUN_SLOT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nats/envelope.h"
+#include "nats/loop.h"
+#include "nats/results.h"
+
+typedef enum naq_slot_state {
+    NAQ_SLOT_FREE,
+    NAQ_SLOT_READY,
+    NAQ_SLOT_RUNNING,
+    NAQ_SLOT_DONE,
+    NAQ_SLOT_STORING
+} naq_slot_state;
+
+/* What the I/O thread is to do with a slot that comes back. */
+typedef enum naq_verdict {
+    NAQ_VERDICT_STORE, /* publish the record; ack when that is stored */
+    NAQ_VERDICT_ACK,   /* whatever had to be stored is: ack */
+    NAQ_VERDICT_LEAVE, /* neither: the lease runs out, and the next delivery reads the record first
+                        */
+    NAQ_VERDICT_RETURN /* give back at once, not begun */
+} naq_verdict;
+
+typedef struct naq_slot {
+    uint32_t index;
+    uint8_t generation; /* goes up with each use: a late answer to an earlier use must not count */
+    naq_slot_state state;
+
+    naq_msg *msg;
+    naq_msg *again;    /* the same message delivered once more while it is here; reply is its */
+    const char *reply; /* what acks, renewals and NAKs are sent to */
+    const char *payload;
+    size_t payload_len;
+    naq_address address;
+    int pull;          /* which consumer delivered it */
+    int64_t delivered; /* 1: for the first time */
+    uint64_t stream_seq;
+    bool bad_address;    /* the subject's id is none: never run, a dead letter */
+    bool suspect;        /* may have been run before: its record is read first */
+    int64_t stored_us;   /* when the stream took it */
+    int64_t received_ms; /* monotonic */
+    int64_t renewed_ms;  /* when its lease was last renewed */
+
+    /* Set by the thread that ran it. */
+    naq_verdict verdict;
+    naq_result_class result_class;
+    int64_t expected; /* revision the record must have when it is written; 0: none exists */
+    bool notice_only; /* result_ttl 0: tell who waits, store nothing, ack */
+    bool failed, retried;
+    naq_buf record;
+
+    /* While STORING. */
+    int64_t sent_ms; /* when its record was last published */
+    bool refused;    /* and the server could not take it: once more after a pause */
+
+    struct naq_slot *next; /* in a list of ready or done slots */
+} naq_slot;
+
+/* The table, and the two queues between the I/O thread and the threads that run Lua. */
+typedef struct naq_slots {
+    naq_slot *all;
+    uint32_t count;
+    uint32_t *free; /* a stack, so that few slots stay in use and in the cache; I/O thread only */
+    uint32_t n_free;
+
+    pthread_mutex_t mu;   /* guards all below but n_done */
+    pthread_cond_t some;  /* there is something to take, or no more will come */
+    pthread_cond_t quiet; /* running went down while somebody waits to run alone */
+    naq_slot *ready_head[NAQ_PRIORITIES], *ready_tail[NAQ_PRIORITIES];
+    int n_ready;
+    int takers; /* threads waiting in take */
+    int running;
+    bool alone; /* one job has the worker to itself */
+    bool closed;
+    unsigned turns; /* jobs taken: every eighth looks at the low priorities first */
+    naq_slot *done_head, *done_tail;
+    atomic_int n_done;
+} naq_slots;
+
+naq_status naq_slots_open(naq_slots *s, uint32_t count, naq_err *err);
+void naq_slots_close(naq_slots *s); /* all threads joined, all messages buried */
+
+/* I/O thread. NULL when all are in use. */
+naq_slot *naq_slot_take_free(naq_slots *s);
+void naq_slot_free(naq_slots *s, naq_slot *slot);
+
+/* I/O thread: a chain of READY slots, linked by next, to whoever runs them: one lock, one wake-up.
+ */
+void naq_slots_offer(naq_slots *s, naq_slot *chain);
+/* I/O thread: withdraw up to n slots that nobody took yet, lowest priority and latest first. */
+naq_slot *naq_slots_withdraw(naq_slots *s, int n);
+int naq_slots_ready(naq_slots *s, int *takers);
+/* I/O thread: all slots that came back, in order. */
+naq_slot *naq_slots_done(naq_slots *s);
+/* No more will be offered: takers wake and get NULL once nothing is ready. */
+void naq_slots_shut(naq_slots *s);
+
+/* A Lua thread: the next job, high first; every eighth time low first, so that it never starves.
+ * Waits. had_one: the caller ran a job before and is through with it. */
+naq_slot *naq_slots_take(naq_slots *s, bool had_one);
+/* A Lua thread gives a slot back. True when it is time to wake the I/O thread for it. */
+bool naq_slots_give(naq_slots *s, naq_slot *slot);
+
+/* A Lua thread that holds a job which may have killed a worker: wait until no other job runs here
+ * and let none begin until naq_slots_together(). */
+void naq_slots_alone(naq_slots *s);
+void naq_slots_together(naq_slots *s);
+
+#endif

@@ -1,0 +1,347 @@
+/* vm.c -- the call: decode, call, encode, forget.
+ *
+ * Registry layout: entries is the table runner.open() returned: name -> {function, environment,
+ * wants_job, result_ttl}. A job's globals go to its file's environment table, which is emptied
+ * after every call: reads fall through to what the file defined at load, so an untouched table
+ * costs one lua_next. */
+#include "run/vm.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+enum { TEXT_MAX = 4096 }; /* bytes kept of a message or a traceback */
+
+struct naq_vm {
+    lua_State *L;
+    const naq_vm_face *face;
+    int entries, decide, attempt_class; /* registry references */
+    naq_did_what what;
+};
+
+/* The addresses are the values that job:snooze() and job:discard() return first. */
+static char SNOOZE, DISCARD;
+
+static void set_text(naq_buf *b, const char *s, size_t n) {
+    naq_buf_clear(b);
+    naq_buf_put(b, s, n > TEXT_MAX ? TEXT_MAX : n);
+    naq_buf_putc(b, '\0');
+}
+
+/* Message handler of the job's call: keeps the traceback while the stack still stands. */
+static int keep_traceback(lua_State *L) {
+    naq_vm *vm = lua_touserdata(L, lua_upvalueindex(1));
+    luaL_traceback(L, L, NULL, 1);
+    size_t n;
+    const char *s = lua_tolstring(L, -1, &n);
+    set_text(&vm->what.traceback, s, n);
+    lua_pop(L, 1);
+    return 1;
+}
+
+static void field_text(lua_State *L, const char *name, naq_buf *out) {
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
+    if (lua_isstring(L, -1)) {
+        size_t n;
+        const char *s = lua_tolstring(L, -1, &n);
+        set_text(out, s, n);
+    }
+    lua_pop(L, 1);
+}
+
+/* The error value on top of the stack, as message and code. Only raw accesses: no __tostring of the
+ * job's may run here, outside its own protected call. */
+static void describe_error(naq_vm *vm) {
+    lua_State *L = vm->L;
+    set_text(&vm->what.code, "JOB_ERROR", 9);
+    if (lua_isstring(L, -1)) {
+        size_t n;
+        const char *s = lua_tolstring(L, -1, &n);
+        set_text(&vm->what.message, s, n);
+    } else if (lua_istable(L, -1)) {
+        set_text(&vm->what.message, "error without a message", 23);
+        field_text(L, "message", &vm->what.message);
+        field_text(L, "code", &vm->what.code);
+    } else {
+        naq_buf_clear(&vm->what.message);
+        naq_buf_printf(&vm->what.message, "(error value of type %s)", luaL_typename(L, -1));
+        naq_buf_putc(&vm->what.message, '\0');
+    }
+}
+
+static void fail(naq_vm *vm, const char *code, const char *message) {
+    vm->what.did = NAQ_DID_FAIL;
+    set_text(&vm->what.code, code, strlen(code));
+    set_text(&vm->what.message, message, strlen(message));
+}
+
+/* Opening
+ * -------------------------------------------------------------------------------------------*/
+
+static void set_package_path(lua_State *L, const char *field, const char *path) {
+    if (path == NULL) return;
+    lua_getglobal(L, "package");
+    lua_pushstring(L, path);
+    lua_setfield(L, -2, field);
+    lua_pop(L, 1);
+}
+
+/* Protected: naq.core preloaded, the runner required and opened. Upvalues would not survive the
+ * jump out of an error, so all state hangs off the vm. */
+static int open_runner(lua_State *L) {
+    naq_vm *vm = lua_touserdata(L, 1);
+    const naq_vm_options *o = lua_touserdata(L, 2);
+    set_package_path(L, "path", o->path);
+    set_package_path(L, "cpath", o->cpath);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    lua_pushcfunction(L, o->face->open_core);
+    lua_setfield(L, -2, "naq.core");
+    lua_pop(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "naq.runner");
+    lua_call(L, 1, 1);
+    if (luaL_loadbufferx(L, o->runner, strlen(o->runner), "=options", "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    lua_getfield(L, -2, "open");
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, &SNOOZE);
+    lua_pushlightuserdata(L, &DISCARD);
+    lua_call(L, 3, 3);
+    vm->attempt_class = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->decide = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->entries = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+naq_status naq_vm_open(naq_vm **out, const naq_vm_options *o, naq_err *err) {
+    naq_vm *vm = calloc(1, sizeof *vm);
+    if (vm == NULL) return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
+    vm->face = o->face;
+    vm->L = luaL_newstate();
+    if (vm->L == NULL) {
+        free(vm);
+        return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
+    }
+    luaL_openlibs(vm->L);
+    lua_pushcfunction(vm->L, open_runner);
+    lua_pushlightuserdata(vm->L, vm);
+    lua_pushlightuserdata(vm->L, (void *)o);
+    if (lua_pcall(vm->L, 2, 0, 0) != LUA_OK) {
+        const char *message = lua_tostring(vm->L, -1);
+        naq_fail(err, NAQ_CONFIGURATION, "job files: %s", message != NULL ? message : "error");
+        naq_vm_close(vm);
+        return err->status;
+    }
+    *out = vm;
+    return NAQ_OK;
+}
+
+void naq_vm_close(naq_vm *vm) {
+    if (vm == NULL) return;
+    lua_close(vm->L);
+    naq_buf_free(&vm->what.result);
+    naq_buf_free(&vm->what.message);
+    naq_buf_free(&vm->what.code);
+    naq_buf_free(&vm->what.traceback);
+    free(vm);
+}
+
+/* Calling
+ * -------------------------------------------------------------------------------------------*/
+
+static void push_slice(lua_State *L, const char *field, naq_slice s) {
+    lua_pushlstring(L, s.at, s.len);
+    lua_setfield(L, -2, field);
+}
+
+/* The second argument of a job: plain values in a plain table, so that one kept past the call
+ * dangles nowhere. Its methods come from the runner's class. */
+static void push_attempt(naq_vm *vm, const naq_call *call) {
+    lua_State *L = vm->L;
+    lua_createtable(L, 0, 6);
+    push_slice(L, "id", call->id);
+    push_slice(L, "name", call->name);
+    push_slice(L, "queue", call->queue);
+    lua_pushinteger(L, call->attempt);
+    lua_setfield(L, -2, "attempt");
+    lua_pushnumber(L, (double)call->enqueued_us / 1e6);
+    lua_setfield(L, -2, "enqueued_at");
+    if (call->max_retries.at != NULL) {
+        lua_pushinteger(L, (lua_Integer)naq_json_double(call->max_retries));
+    } else {
+        lua_rawgeti(L, 2, 5);
+    }
+    lua_setfield(L, -2, "max_retries");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->attempt_class);
+    lua_setmetatable(L, -2);
+}
+
+static void forget_globals(lua_State *L, int entry) {
+    lua_rawgeti(L, entry, 2);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, -4); /* clearing a field while traversing is allowed */
+    }
+    lua_pop(L, 1);
+}
+
+/* What the job returned stands at results, results+1, results+2. */
+static void read_results(naq_vm *vm, int results, size_t max_result) {
+    lua_State *L = vm->L;
+    naq_did_what *what = &vm->what;
+    const void *mark = lua_islightuserdata(L, results) ? lua_touserdata(L, results) : NULL;
+    if (mark == &SNOOZE) {
+        what->did = NAQ_DID_SNOOZE;
+        what->seconds = lua_tonumber(L, results + 1);
+        return;
+    }
+    if (mark == &DISCARD) {
+        fail(vm, "DISCARDED", "discarded");
+        what->did = NAQ_DID_DISCARD;
+        lua_settop(L, results + 1);
+        if (lua_isstring(L, -1)) {
+            describe_error(vm);
+            set_text(&what->code, "DISCARDED", 9);
+        }
+        return;
+    }
+    if (lua_isnil(L, results)) {
+        if (lua_isnil(L, results + 1)) return;
+        what->did = NAQ_DID_FAIL;
+        lua_pushvalue(L, results + 1);
+        describe_error(vm);
+        lua_pop(L, 1);
+        if (lua_type(L, results + 2) == LUA_TSTRING) {
+            size_t n;
+            const char *s = lua_tolstring(L, results + 2, &n);
+            set_text(&what->code, s, n);
+        }
+        return;
+    }
+    naq_err err;
+    if (vm->face->encode(L, results, &what->result, "result", max_result, &err) != NAQ_OK)
+        fail(vm, naq_status_code(err.status), err.message);
+}
+
+/* Protected, so that running out of memory while arguments are built is the job's failure too.
+ * Stack: vm, call. Returns with what filled. */
+static int call_protected(lua_State *L) {
+    naq_vm *vm = lua_touserdata(L, 1);
+    const naq_call *call = lua_touserdata(L, 2);
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
+    lua_pushlstring(L, call->name.at, call->name.len);
+    lua_rawget(L, 1);
+    if (!lua_istable(L, 2)) {
+        fail(vm, "UNKNOWN_JOB", "");
+        vm->what.did = NAQ_DID_NOT_KNOW;
+        naq_buf_clear(&vm->what.message);
+        naq_buf_printf(&vm->what.message, "no job \"%.*s\" is known to this worker",
+                       (int)call->name.len, call->name.at);
+        naq_buf_putc(&vm->what.message, '\0');
+        return 0;
+    }
+    lua_rawgeti(L, 2, 4);
+    if (lua_isnumber(L, -1)) vm->what.result_ttl = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+
+    lua_pushlightuserdata(L, vm);
+    lua_pushcclosure(L, keep_traceback, 1); /* 3 */
+    lua_rawgeti(L, 2, 1);                   /* 4: the function */
+    naq_err err;
+    if (call->args.at == NULL) {
+        lua_pushnil(L);
+    } else if (vm->face->decode(L, call->args.at, call->args.len, &err) != NAQ_OK) {
+        fail(vm, naq_status_code(err.status), err.message);
+        return 0;
+    }
+    lua_rawgeti(L, 2, 3);
+    bool wants_job = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (wants_job) push_attempt(vm, call);
+    if (lua_pcall(L, wants_job ? 2 : 1, 3, 3) != LUA_OK) {
+        vm->what.did = NAQ_DID_FAIL;
+        describe_error(vm);
+    } else {
+        read_results(vm, 4, call->max_result);
+    }
+    forget_globals(L, 2);
+    return 0;
+}
+
+const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call) {
+    lua_State *L = vm->L;
+    naq_did_what *what = &vm->what;
+    what->did = NAQ_DID_RETURN;
+    what->seconds = 0;
+    what->result_ttl = -1;
+    naq_buf_clear(&what->result);
+    naq_buf_clear(&what->message);
+    naq_buf_clear(&what->code);
+    naq_buf_clear(&what->traceback);
+    lua_pushcfunction(L, call_protected);
+    lua_pushlightuserdata(L, vm);
+    lua_pushlightuserdata(L, (void *)call);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        what->did = NAQ_DID_FAIL;
+        describe_error(vm);
+    }
+    lua_settop(L, 0);
+    if (what->result.failed || what->message.failed) fail(vm, "JOB_ERROR", "out of memory");
+    return what;
+}
+
+naq_status naq_vm_decide(naq_vm *vm, naq_slice name, const char *payload, size_t len,
+                         int64_t attempt, const char *message, const char *code, naq_decision *out,
+                         naq_err *err) {
+    lua_State *L = vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->decide);
+    lua_pushlstring(L, name.at, name.len);
+    lua_pushlstring(L, payload, len);
+    lua_pushinteger(L, attempt);
+    lua_pushstring(L, message);
+    lua_pushstring(L, code);
+    naq_status status = NAQ_OK;
+    if (lua_pcall(L, 5, 2, 0) != LUA_OK) {
+        const char *why = lua_tostring(L, -1);
+        status = naq_fail(err, NAQ_INVALID, "retry rules of job %.*s: %s", (int)name.len, name.at,
+                          why != NULL ? why : "error");
+    } else {
+        out->retry = !lua_isnil(L, -2);
+        out->delay = lua_tonumber(L, -2);
+        out->max_retries = (int64_t)lua_tonumber(L, -1);
+    }
+    lua_settop(L, 0);
+    return status;
+}
+
+void naq_vm_jobs(naq_vm *vm, char *out, size_t size) {
+    lua_State *L = vm->L;
+    size_t len = 0;
+    out[0] = '\0';
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        size_t n = strlen(name);
+        if (len + n + 6 > size) {
+            memcpy(out + len, ", ...", 6);
+            lua_pop(L, 2);
+            break;
+        }
+        if (len > 0) {
+            memcpy(out + len, ", ", 2);
+            len += 2;
+        }
+        memcpy(out + len, name, n + 1);
+        len += n;
+    }
+    lua_settop(L, 0);
+}

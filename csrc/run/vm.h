@@ -1,0 +1,83 @@
+/* vm.h -- one Lua state, one thread: job files loaded, jobs called, nothing left behind.
+ *
+ * A state belongs to the thread that opened it; values cross as JSON bytes. The Lua half is
+ * lua/naq/runner.lua: it loads the files and decides about retries; the call itself is made from
+ * here, because it happens once per job. */
+#ifndef NAQ_RUN_VM_H
+#define NAQ_RUN_VM_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/status.h"
+
+/* What the layer above hands down, so that this one needs not know it: the opener of naq.core and
+ * the codec. */
+typedef struct naq_vm_face {
+    lua_CFunction open_core;
+    naq_status (*encode)(lua_State *L, int index, naq_buf *out, const char *root, size_t max,
+                         naq_err *err);
+    naq_status (*decode)(lua_State *L, const char *text, size_t len, naq_err *err);
+} naq_vm_face;
+
+/* All borrowed for the duration of naq_vm_open(). */
+typedef struct naq_vm_options {
+    const naq_vm_face *face;
+    const char *path, *cpath; /* package.path and package.cpath for the new state */
+    const char
+        *runner; /* a Lua table constructor's text: what runner.open() gets (files, dirs, client) */
+} naq_vm_options;
+
+typedef struct naq_vm naq_vm;
+
+/* [reads files] NAQ_CONFIGURATION with file and line when a job file is broken. */
+naq_status naq_vm_open(naq_vm **out, const naq_vm_options *o, naq_err *err);
+void naq_vm_close(naq_vm *vm);
+
+typedef enum naq_did {
+    NAQ_DID_RETURN,  /* result holds the value as JSON; empty when it returned nothing */
+    NAQ_DID_FAIL,    /* message, code, traceback */
+    NAQ_DID_SNOOZE,  /* seconds */
+    NAQ_DID_DISCARD, /* message: why */
+    NAQ_DID_NOT_KNOW /* no job of that name here: message, code UNKNOWN_JOB */
+} naq_did;
+
+/* What a job is told about itself. */
+typedef struct naq_call {
+    naq_slice name;
+    naq_slice args; /* JSON; at NULL: nil */
+    naq_slice id, queue;
+    int64_t attempt, enqueued_us;
+    naq_slice max_retries; /* JSON; at NULL: the job's own */
+    size_t max_result;     /* bytes */
+} naq_call;
+
+/* Lives in the vm; valid until its next call. */
+typedef struct naq_did_what {
+    naq_did did;
+    naq_buf result;
+    naq_buf message, code, traceback;
+    double seconds;
+    double result_ttl; /* the job's own, -1: not given */
+} naq_did_what;
+
+/* Run one job. Never fails: whatever goes wrong is what the job did. */
+const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call);
+
+typedef struct naq_decision {
+    bool retry;
+    double delay;        /* seconds until the next attempt */
+    int64_t max_retries; /* as resolved: payload, job, default */
+} naq_decision;
+
+/* What its retry rules say about a failed attempt: payload over job over default. */
+naq_status naq_vm_decide(naq_vm *vm, naq_slice name, const char *payload, size_t len,
+                         int64_t attempt, const char *message, const char *code, naq_decision *out,
+                         naq_err *err);
+
+/* Names of the jobs it knows, for logs: "resize, thumbs" cut to size. */
+void naq_vm_jobs(naq_vm *vm, char *out, size_t size);
+
+#endif
