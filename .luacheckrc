@@ -3,5 +3,6 @@ max_line_length = 110
 files["lua/naq/cli"] = { std = "lua54" }
 files["bin/naq"] = { std = "lua54" }
 files["spec"] = { std = "min+busted" }
+files["bench"] = { std = "lua54" }
 files["lua/naq/nginx.lua"] = { std = "min+ngx_lua" }
 exclude_files = { "build/*", "lua/naq/core.meta.lua" }
