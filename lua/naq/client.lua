@@ -1,0 +1,165 @@
+-- client.lua -- a client for jobs: one configuration, one connection out of the process-wide pool. Hands
+-- out queues and job handles.
+local config = require("naq.config")
+local core = require("naq.core")
+local errors = require("naq.errors")
+local job = require("naq.job")
+local jetstream = require("naq.jetstream")
+local queue = require("naq.queue")
+local results = require("naq.results")
+local workers = require("naq.workers")
+
+---@class naq.Client
+---@field conn naq.CoreConn
+---@field config naq.Config
+---@field prefix string
+---@field results naq.Results
+---@field closed boolean
+local Client = {}
+Client.__index = Client
+Client.__name = "naq.Client"
+
+local client = {}
+
+--- Connect. Raises at `level` (1: the calling function) for options that are misspelt or mistyped.
+---@param given? table  configuration, flat or in sections; see config.lua
+---@param level? integer
+---@return naq.Client? client, string? message, naq.Code? code
+function client.connect(given, level)
+  local resolved, message, code = config.resolve(given, (level or 1) + 1)
+  if not resolved then return nil, message, code end
+  local conn
+  conn, message, code = core.connect(config.connect_options(resolved))
+  if not conn then return nil, message, code end
+  local self = setmetatable({
+    conn = conn,
+    config = resolved,
+    prefix = resolved.queues.prefix,
+    closed = false,
+    opened = {},
+  }, Client)
+  self.results = results.new(self)
+  self.handles = job.class(self)
+  return self
+end
+
+--- Give the connection back. A closed client raises when it is used, and so do its queues and handles;
+--- closing twice is fine.
+function Client:close()
+  if self.closed then return end
+  self.closed = true
+  self.conn:close()
+end
+
+Client.__close = Client.close
+
+--- The client itself, or an error at `level` (1: the calling function) when it is closed.
+---@param level integer
+---@return naq.Client
+function Client:use(level)
+  if self.closed then error("this client is closed", level + 1) end
+  return self
+end
+
+--- Create the streams and buckets of docs/wire.md where they are missing. Called by itself when the
+--- server turns out to be new.
+---@return table? layout, string? message, naq.Code? code  CONFIGURATION: one exists and differs
+function Client:ensure_layout()
+  local layout, message, code = self:use(2).conn:ensure_layout({
+    prefix = self.prefix,
+    replicas = self.config.nats.replicas,
+    worker_ttl = self.config.workers.ttl,
+  })
+  return layout, message, code
+end
+
+--- The queue of that name (none: the default one). Nothing is created on the server. Raises for a name
+--- that is not 1 to 64 of [A-Za-z0-9_-].
+---@param name? string
+---@return naq.Queue
+function Client:queue(name)
+  return (self:queue_at(name, 2))
+end
+
+--- queue() for functions that raise on behalf of their caller.
+---@param name string?
+---@param level integer  1: the calling function
+---@return naq.Queue
+function Client:queue_at(name, level)
+  self:use(level + 1)
+  if name == nil then name = self.config.queues.default end
+  local found = self.opened[name]
+  if not found then
+    if not core.valid_id(name) then
+      error(("queue name '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(name)), level + 1)
+    end
+    found = queue.new(self, name)
+    self.opened[name] = found
+  end
+  return found
+end
+
+--- Put one job on the queue that opts.queue names, or on the default one. See Queue:enqueue.
+---@param name string
+---@param args? any
+---@param opts? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function Client:enqueue(name, args, opts)
+  local made, message, code = self:queue_at(nil, 2):put(name, args, opts, 2)
+  return made, message, code
+end
+
+--- The handle of a job by its id; whether there is such a job is not asked.
+---@param id string
+---@return naq.Job? job, string? message, naq.Code? code  INVALID
+function Client:job(id)
+  self:use(2)
+  if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), 2) end
+  if not core.valid_id(id) then
+    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
+  end
+  return setmetatable({ id = id }, self.handles)
+end
+
+--- The live workers; shape as `naq workers --json`.
+---@return naq.WorkerInfo[]? workers, string? message, naq.Code? code
+function Client:workers()
+  local list, message, code = workers.list(self:use(2).conn, self.prefix)
+  return list, message, code
+end
+
+--- Names of the queues that are served, were served, or hold jobs, sorted.
+---@return string[]? names, string? message, naq.Code? code
+function Client:queues()
+  local conn, stream = self:use(2).conn, self.prefix .. "_jobs"
+  local known, accounted = {}, 0
+  local ok, message, code = jetstream.each_consumer(conn, stream, function(info)
+    local name = info.name:match("^(.+)_high$") or info.name:match("^(.+)_normal$")
+      or info.name:match("^(.+)_low$")
+    if name then
+      known[name] = true
+      accounted = accounted + (info.num_pending or 0) + (info.num_ack_pending or 0)
+    end
+  end)
+  local info
+  if ok then info, message, code = jetstream.call(conn, "STREAM.INFO", stream) end
+  if not info then
+    if code == errors.KEY_NOT_FOUND then return {} end
+    return nil, message, code
+  end
+  -- Jobs that no consumer counts stand on queues that nobody has served yet: read the subjects then.
+  if info.state.messages > accounted then
+    ok, message, code = jetstream.each_subject(conn, stream, self.prefix .. ".q.>", function(subject)
+      known[subject:match("([^.]+)%.[^.]+%.[^.]+$")] = true
+    end)
+    if not ok then return nil, message, code end
+  end
+  local names = {}
+  for name in pairs(known) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+return client

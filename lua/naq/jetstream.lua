@@ -1,0 +1,89 @@
+-- jetstream.lua -- JetStream's JSON API, as far as the Lua layer asks it: what streams and consumers
+-- say about themselves, and purging. All functions wait for the network.
+local core = require("naq.core")
+local errors = require("naq.errors")
+
+local jetstream = {}
+
+local SECONDS = 5
+
+-- Error codes of nats-server's answers.
+local STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, NO_JETSTREAM = 10059, 10014, 10039
+
+local CODES = {
+  [STREAM_NOT_FOUND] = errors.KEY_NOT_FOUND,
+  [CONSUMER_NOT_FOUND] = errors.KEY_NOT_FOUND,
+  [NO_JETSTREAM] = errors.NO_JETSTREAM,
+}
+
+--- One call: jetstream.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
+---@param conn naq.CoreConn
+---@param api string
+---@param object string  stream, or "stream.consumer"
+---@param body table?
+---@return table? answer, string? message, naq.Code? code  KEY_NOT_FOUND: no such stream or consumer
+function jetstream.call(conn, api, object, body)
+  local request = ""
+  if body then
+    local message, code
+    request, message, code = core.encode(body)
+    if not request then return nil, message, code end
+  end
+  local data, message, code = conn:request(("$JS.API.%s.%s"):format(api, object), request, SECONDS)
+  if not data then return nil, message, code end
+  local answer
+  answer, message, code = core.decode(data)
+  if type(answer) ~= "table" then return nil, message, code end
+  local refused = answer.error
+  if refused then
+    code = CODES[refused.err_code] or errors.CONFIGURATION
+    return nil, ("%s: %s"):format(object, refused.description or "refused"), code
+  end
+  return answer
+end
+
+-- Past the last subject of any stream: the answer then counts the subjects and lists none of them.
+local PAST_THE_END = 2147483647
+
+--- How many subjects of a stream match. One message a subject: how many messages.
+---@return integer? count, string? message, naq.Code? code
+function jetstream.count_subjects(conn, stream, filter)
+  local body = { subjects_filter = filter, offset = PAST_THE_END }
+  local info, message, code = jetstream.call(conn, "STREAM.INFO", stream, body)
+  if not info then return nil, message, code end
+  return info.total or 0
+end
+
+--- Call visit(subject) for each subject that matches, page by page, in no order.
+---@return true? done, string? message, naq.Code? code
+function jetstream.each_subject(conn, stream, filter, visit)
+  local offset = 0
+  repeat
+    local body = { subjects_filter = filter, offset = offset }
+    local info, message, code = jetstream.call(conn, "STREAM.INFO", stream, body)
+    if not info then return nil, message, code end
+    for subject in pairs(info.state.subjects or {}) do
+      visit(subject)
+      offset = offset + 1
+    end
+  until offset >= (info.total or 0) or not info.state.subjects
+  return true
+end
+
+--- Call visit(info) for each consumer of a stream.
+---@return true? done, string? message, naq.Code? code
+function jetstream.each_consumer(conn, stream, visit)
+  local offset = 0
+  repeat
+    local page, message, code = jetstream.call(conn, "CONSUMER.LIST", stream, { offset = offset })
+    if not page then return nil, message, code end
+    local consumers = page.consumers or {}
+    for i = 1, #consumers do
+      visit(consumers[i])
+    end
+    offset = offset + #consumers
+  until #consumers == 0 or offset >= page.total
+  return true
+end
+
+return jetstream

@@ -1,0 +1,74 @@
+-- job.lua -- the handle of one job, and the words for its states.
+--
+-- A handle is one table with one field, so that a million of them are cheap: what the jobs of one queue
+-- share (client, queue, priority) stands in their metatable, made once by job.class(). What a handle
+-- does is done by the client's results (results.lua).
+local errors = require("naq.errors")
+
+local job = {}
+
+--- States that a job does not leave by itself.
+job.TERMINAL = { completed = true, failed = true, cancelled = true }
+
+job.PRIORITIES = { "high", "normal", "low" }
+
+---@class naq.Job
+---@field id string
+---@field queue string?     where it was put; nil for a handle made from an id alone
+---@field priority string?
+---@field client naq.Client
+local Job = {}
+
+--- How the job stands now: "scheduled", "pending", "running", "retry", "completed", "failed" or
+--- "cancelled".
+---@return string? state, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
+function Job:status()
+  local state, message, code = self.client:use(2).results:status(self)
+  return state, message, code
+end
+
+--- Wait until the job has ended: woken by the end itself.
+---@param seconds? number  nil: as long as it takes
+---@return string? state, string? message, naq.Code? code  TIMEOUT
+function Job:wait(seconds)
+  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds or seconds < 0) then
+    error("job:wait() takes a number of seconds", 2)
+  end
+  local state, message, code = self.client:use(2).results:wait(self, seconds)
+  return state, message, code
+end
+
+--- What the job returned; naq.null when it returned nothing.
+---@return any value, string? message, naq.Code? code
+---        NOT_FINISHED, JOB_FAILED (the message is the job's own), JOB_CANCELLED, JOB_NOT_FOUND, EXPIRED
+function Job:result()
+  local value, message, code = self.client:use(2).results:result(self)
+  return value, message, code
+end
+
+local function unsupported(what)
+  return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
+end
+
+Job.cancel = unsupported("cancelling a job")
+Job.retry = unsupported("retrying a job by hand")
+Job.logs = unsupported("reading a job's log")
+
+--- The metatable of handles that share a client, a queue and a priority.
+---@param client naq.Client
+---@param queue? string
+---@param priority? string
+---@return table metatable  for setmetatable({ id = id }, metatable)
+function job.class(client, queue, priority)
+  local shared = { client = client, queue = queue, priority = priority }
+  for name, method in pairs(Job) do
+    shared[name] = method
+  end
+  return {
+    __name = "naq.Job",
+    __index = shared,
+    __tostring = function(self) return "naq.Job " .. self.id end,
+  }
+end
+
+return job

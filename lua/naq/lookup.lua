@@ -1,0 +1,298 @@
+-- lookup.lua -- one job found by its id: its record, else its message on a queue or in the delayed
+-- store, else nothing. Ends in the state, or in everything known (`naq job show`).
+--
+-- A job moves while it is looked for (queue -> record, delayed store -> queue), always by writing to the
+-- new place before it leaves the old one. So a look that finds nothing is repeated once before it counts.
+local core = require("naq.core")
+local errors = require("naq.errors")
+local jetstream = require("naq.jetstream")
+local job = require("naq.job")
+local workers = require("naq.workers")
+
+local lookup = {}
+
+-- How long workers may take to say whether they run a job. One that has died since its last heartbeat
+-- costs all of it.
+local ANSWER_SECONDS = 0.25
+
+---@class naq.Found
+---@field state string
+---@field queue string?
+---@field priority string?
+---@field record table?    the decoded record
+---@field payload table?   the decoded payload of a job that has not ended
+---@field stored_at number?  when the stream took the message
+---@field due number?      when it leaves the delayed store
+---@field runner {worker: string, started_at: number?, attempt: integer?}?
+
+local function nowhere(code) return code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION end
+
+local function not_found(id) return nil, ("job %s: not found"):format(id), errors.JOB_NOT_FOUND end
+
+local function decoded(text)
+  local value = text and core.decode(text)
+  return type(value) == "table" and value or nil
+end
+
+--- A job's record, decoded. JOB_NOT_FOUND when there is none, EXPIRED when it has outlived its time.
+---@param client naq.Client
+---@param id string
+---@return table? record, string? message, naq.Code? code
+function lookup.record(client, id)
+  local text, message, code = client.conn:find_record(client.prefix, id)
+  if not text then
+    if nowhere(code) then return not_found(id) end
+    return nil, message, code
+  end
+  local record
+  record, message, code = core.decode(text)
+  if type(record) ~= "table" then
+    message = ("job %s: its record cannot be read: %s"):format(id, message or "no object")
+    return nil, message, code or errors.SERIALIZATION
+  end
+  local expires_at = tonumber(record.expires_at)
+  if expires_at and expires_at < core.now() then
+    return nil, ("job %s: ended, and its record has expired"):format(id), errors.EXPIRED
+  end
+  return record
+end
+
+-- The subjects of a stream that end in the id.
+local function subjects_of(client, stream, filter)
+  local found = {}
+  local ok, message, code = jetstream.each_subject(client.conn, stream, filter, function(subject)
+    found[#found + 1] = subject
+  end)
+  if ok then return found end
+  if nowhere(code) then return {} end
+  return nil, message, code
+end
+
+-- data, info of a stored message; nil alone when it is not there.
+local function stored(client, stream, subject)
+  local data, info, code = client.conn:last_msg(stream, subject)
+  if data then return data, info end
+  if nowhere(code) then return nil end
+  return nil, info, code
+end
+
+-- Where the message of a job waits on its queue: one exact read when queue and priority are known.
+local function on_queue(client, id, hint)
+  local stream = client.prefix .. "_jobs"
+  local subjects
+  if hint and hint.queue and hint.priority then
+    subjects = { ("%s.q.%s.%s.%s"):format(client.prefix, hint.queue, hint.priority, id) }
+  else
+    local message, code
+    subjects, message, code = subjects_of(client, stream, ("%s.q.*.*.%s"):format(client.prefix, id))
+    if not subjects then return nil, message, code end
+  end
+  for _, subject in ipairs(subjects) do
+    local data, info, code = stored(client, stream, subject)
+    if code then return nil, info, code end
+    if data then
+      local queue, priority = subject:match("([^.]+)%.([^.]+)%.[^.]+$")
+      return {
+        state = "pending",
+        queue = queue,
+        priority = priority,
+        payload = decoded(data),
+        stored_at = info.time,
+      }
+    end
+  end
+  return nil
+end
+
+local function in_delayed_store(client, id)
+  local stream = client.prefix .. "_delayed"
+  local subjects, message, code = subjects_of(client, stream, ("%s.d.*.%s"):format(client.prefix, id))
+  if not subjects then return nil, message, code end
+  for _, subject in ipairs(subjects) do
+    local data, info
+    data, info, code = stored(client, stream, subject)
+    if code then return nil, info, code end
+    if data then
+      local payload, headers = decoded(data), info.headers or {}
+      local queue, priority = (headers["Naq-To"] or ""):match("^([^.]+)%.([^.]+)$")
+      local due = tonumber(headers["Naq-Due"])
+      -- A job that was only put off has a hop too, but no failed attempt.
+      local failed = payload and (tonumber(payload.attempt) or 1) > 1
+      return {
+        state = failed and "retry" or "scheduled",
+        queue = queue,
+        priority = priority,
+        payload = payload,
+        stored_at = info.time,
+        due = due and due / 1000,
+      }
+    end
+  end
+  return nil
+end
+
+-- The answer of the worker that runs the job, asked of all that live.
+local function ask_workers(client, id)
+  local list, message, code = workers.list(client.conn, client.prefix)
+  if not list then return nil, message, code end
+  local living = 0
+  for _, worker in ipairs(list) do
+    if not worker.stale then living = living + 1 end
+  end
+  if living == 0 then return nil end
+  local subject = client.prefix .. ".w.running"
+  local answers
+  answers, message, code = client.conn:request_many(subject, id, living, ANSWER_SECONDS)
+  if not answers then return nil, message, code end
+  for _, text in ipairs(answers) do
+    local answer = decoded(text)
+    if answer and answer.running == true then return answer end
+  end
+  return nil
+end
+
+-- One look at every place. nil alone: in none of them.
+local function look(client, id, hint)
+  local record, message, code = lookup.record(client, id)
+  if not record and code ~= errors.JOB_NOT_FOUND then return nil, message, code end
+  if record and job.TERMINAL[record.state] then
+    return { state = record.state, queue = record.queue, priority = record.priority, record = record }
+  end
+
+  local found
+  found, message, code = on_queue(client, id, hint)
+  if code then return nil, message, code end
+  if found then
+    -- A claim names the worker; without one, nothing but the workers knows.
+    local claim = record and record.state == "running" and record.worker
+    if claim and workers.lives(client.conn, client.prefix, claim) then
+      found.state, found.runner = "running", record
+      return found
+    end
+    local runner
+    runner, message, code = ask_workers(client, id)
+    if code then return nil, message, code end
+    if runner then
+      found.state, found.runner = "running", runner
+    end
+    return found
+  end
+
+  found, message, code = in_delayed_store(client, id)
+  if found or code then return found, message, code end
+  return nil
+end
+
+--- Find a job. `hint` may carry its queue and priority, which spares a search through the stream.
+---@param client naq.Client
+---@param id string
+---@param hint? {queue: string?, priority: string?}
+---@return naq.Found? found, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
+function lookup.find(client, id, hint)
+  for _ = 1, 2 do
+    local found, message, code = look(client, id, hint)
+    if found or code then return found, message, code end
+  end
+  return not_found(id)
+end
+
+--- Whether no job has the id: no record, no message on a queue or in the delayed store.
+---@return true? free, string? message, naq.Code? code  DUPLICATE
+function lookup.id_is_free(client, id)
+  local record, found, message, code
+  record, message, code = client.conn:find_record(client.prefix, id)
+  if not record and code ~= errors.JOB_NOT_FOUND and not nowhere(code) then return nil, message, code end
+  if not record then
+    found, message, code = on_queue(client, id)
+    if not found and not code then
+      found, message, code = in_delayed_store(client, id)
+    end
+    if code then return nil, message, code end
+  end
+  if record or found then return nil, ("there is a job %s already"):format(id), errors.DUPLICATE end
+  return true
+end
+
+-- A queue's share of the delayed store is found by reading the header of each message.
+local MOST_READ = 1000
+
+--- How many jobs of each queue wait in the delayed store; nil alone where there are too many to read.
+---@return table<string, integer>? counts, string? message, naq.Code? code
+function lookup.delayed_by_queue(client)
+  local stream, filter = client.prefix .. "_delayed", client.prefix .. ".d.>"
+  local count, message, code = jetstream.count_subjects(client.conn, stream, filter)
+  if not count then
+    if nowhere(code) then return {} end
+    return nil, message, code
+  end
+  if count > MOST_READ then return nil end
+  local subjects
+  subjects, message, code = subjects_of(client, stream, filter)
+  if not subjects then return nil, message, code end
+  local counts = {}
+  for _, subject in ipairs(subjects) do
+    local data, info
+    data, info, code = stored(client, stream, subject)
+    if code then return nil, info, code end
+    local queue = data and info.headers and (info.headers["Naq-To"] or ""):match("^[^.]+")
+    if queue then counts[queue] = (counts[queue] or 0) + 1 end
+  end
+  return counts
+end
+
+-- The payload of a dead letter, for its args.
+local function dead_letter_payload(client, id, queue)
+  if not queue then return nil end
+  local subject = ("%s.f.%s.%s"):format(client.prefix, queue, id)
+  local letter = decoded((stored(client, client.prefix .. "_failed", subject)))
+  return letter and type(letter.payload) == "table" and letter.payload or nil
+end
+
+local function known(value)
+  if value == core.null then return nil end
+  return value
+end
+
+--- Everything known about a job, in the shape of `naq job show --json`; absent: not known.
+---@param client naq.Client
+---@param id string
+---@return table? shown, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED, INVALID
+function lookup.show(client, id)
+  if not core.valid_id(id) then
+    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(id)), errors.INVALID
+  end
+  local found, message, code = lookup.find(client, id)
+  if not found then return nil, message, code end
+  local record = found.record or {}
+  local payload = found.payload
+  if found.state == "failed" then payload = dead_letter_payload(client, id, found.queue) end
+  payload = payload or {}
+  local runner = found.runner or record
+  local attempts = known(record.attempts) or known(payload.attempts)
+  local shown = {
+    id = id,
+    job = known(record.job) or known(payload.job),
+    queue = found.queue,
+    priority = found.priority,
+    state = found.state,
+    attempt = known(runner.attempt) or known(payload.attempt),
+    max_retries = known(record.max_retries) or known(payload.max_retries),
+    enqueued_at = known(record.enqueued_at) or known(payload.enqueued_at) or found.stored_at,
+    run_at = found.due,
+    started_at = known(runner.started_at),
+    finished_at = known(record.finished_at),
+    worker = known(runner.worker),
+    args = payload.args,
+    error = known(record.error),
+    attempts = attempts,
+  }
+  if found.state == "completed" then shown.result = record.result end
+  if found.payload and not shown.attempt then shown.attempt = 1 end
+  if not shown.error and type(attempts) == "table" and #attempts > 0 then
+    local last = attempts[#attempts]
+    shown.error = { code = last.code, message = last.message, traceback = last.traceback }
+  end
+  return shown
+end
+
+return lookup

@@ -1,0 +1,334 @@
+-- queue.lua -- one queue: put jobs on it, one or many; count and purge what is there.
+--
+-- enqueue() is hot: no closures, one table (the handle) and three strings a call, and no option check
+-- where no options are given.
+local core = require("naq.core")
+local errors = require("naq.errors")
+local jetstream = require("naq.jetstream")
+local job = require("naq.job")
+local lookup = require("naq.lookup")
+local options = require("naq.options")
+local policy = require("naq.policy")
+local workers = require("naq.workers")
+
+local payload_of, new_id = core.payload, core.new_id
+local setmetatable, type = setmetatable, type
+
+local queue = {}
+
+local function traceparent_problem(value)
+  local version, trace, span, flags = value:match("^(%x+)%-(%x+)%-(%x+)%-(%x+)$")
+  if version and #version == 2 and #trace == 32 and #span == 16 and #flags == 2 then return nil end
+  return "must be a W3C traceparent (00-<32 hex digits>-<16>-<2>), not '" .. value .. "'"
+end
+
+local function queue_problem(value)
+  if core.valid_id(value) then return nil end
+  return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'"
+end
+
+-- What only enqueue decides; the rest of the options are the policy.
+local FIXED = {
+  queue = { type = "string", check = queue_problem, doc = "another queue than this one" },
+  id = { type = "string", doc = "the job's id; refused with DUPLICATE while another job has it" },
+  priority = { type = "string", one_of = job.PRIORITIES, doc = "high before normal before low (normal)" },
+  meta = { type = "table", doc = "carried along unread" },
+  trace = { type = "string", check = traceparent_problem, doc = "W3C traceparent, carried along unread" },
+  delay = { type = "number", min = 0, unsupported = true, doc = "seconds before the first attempt" },
+  at = { type = { "number", "string" }, unsupported = true, doc = "time of the first attempt" },
+  unique = { type = "string", unsupported = true, doc = "refused while a job with this key waits or runs" },
+  depends_on = { type = { "string", "table" }, unsupported = true, doc = "jobs that must end first" },
+  on_parent_failure = { type = "string", one_of = { "cancel", "run" }, unsupported = true },
+  concurrency_key = { type = "string", unsupported = true },
+}
+
+local ENQUEUE = {}
+for _, part in ipairs({ FIXED, policy.DECLARATION, policy.LIMITS }) do
+  for name, declared in pairs(part) do
+    ENQUEUE[name] = declared
+  end
+end
+
+-- Options that become members of the payload: true, or "list" for those whose empty list is an array.
+local CARRIED = { meta = true, trace = true }
+for name, declared in pairs(policy.DECLARATION) do
+  CARRIED[name] = declared.type == "strings" and "list" or true
+end
+
+---@class naq.EnqueueOptions
+---@field queue string?
+---@field id string?
+---@field priority "high"|"normal"|"low"|nil
+---@field meta table?
+---@field trace string?
+---@field max_retries integer?
+---@field retry_delay number|number[]|nil
+---@field retry_strategy "exponential"|"linear"|"fixed"|nil
+---@field retry_jitter number?
+---@field retry_max_delay number?
+---@field retry_on string[]?
+---@field ignore_on string[]?
+---@field result_ttl number?
+
+---@class naq.Queue
+---@field name string
+---@field client naq.Client
+local Queue = {}
+Queue.__index = Queue
+Queue.__name = "naq.Queue"
+
+--- Made by client:queue(), which checks the name.
+---@param client naq.Client
+---@param name string
+---@return naq.Queue
+function queue.new(client, name)
+  local self = { client = client, name = name, subjects = {}, classes = {} }
+  for _, priority in ipairs(job.PRIORITIES) do
+    self.subjects[priority] = ("%s.q.%s.%s."):format(client.prefix, name, priority)
+    self.classes[priority] = job.class(client, name, priority)
+  end
+  return setmetatable(self, Queue)
+end
+
+local function context(self, message) return ("queue %s: %s"):format(self.name, message) end
+
+-- Whether a caller's own id is free: true, or nil, message, code.
+local function id_is_free(self, id)
+  if not core.valid_id(id) then
+    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
+  end
+  local free, message, code = lookup.id_is_free(self.client, id)
+  return free, message, code
+end
+
+local function fields_of(opts)
+  local fields
+  for name, value in pairs(opts) do
+    local carried = CARRIED[name]
+    if carried then
+      if carried == "list" and #value == 0 then value = core.array({}) end
+      fields = fields or {}
+      fields[name] = value
+    end
+  end
+  return fields
+end
+
+-- The first message on a new server finds no stream: create the layout, then try again.
+local function publish(client, subject, payload, msg_id)
+  local seq, duplicate, code = client.conn:js_publish(subject, payload, msg_id)
+  if seq or code ~= errors.CONFIGURATION then return seq, duplicate, code end
+  local layout, message
+  layout, message, code = client:ensure_layout()
+  if not layout then return nil, message, code end
+  return client.conn:js_publish(subject, payload, msg_id)
+end
+
+--- enqueue() for functions that raise on behalf of their caller.
+---@param name string
+---@param args any
+---@param opts naq.EnqueueOptions?
+---@param level integer  1: the calling function
+---@return naq.Job? job, string? message, naq.Code? code
+function Queue:put(name, args, opts, level)
+  local client = self.client
+  if client.closed then error("this client is closed", level + 1) end
+  if type(name) ~= "string" or name == "" then
+    error("a job's name must be a string that is not empty", level + 1)
+  end
+
+  local priority, id, fields = "normal", nil, nil
+  local message, code
+  if opts ~= nil then
+    opts, message, code = options.apply(ENQUEUE, opts, level + 1)
+    if not opts then return nil, message, code end
+    if opts.queue and opts.queue ~= self.name then self = client:queue_at(opts.queue, level + 1) end
+    priority, id, fields = opts.priority or "normal", opts.id, fields_of(opts)
+    if id then
+      local free
+      free, message, code = id_is_free(self, id)
+      if not free then return nil, context(self, message), code end
+    end
+  end
+  id = id or new_id()
+
+  local payload, duplicate
+  payload, message, code = payload_of(name, args, fields)
+  if not payload then return nil, context(self, message), code end
+  local seq
+  seq, duplicate, code = publish(client, self.subjects[priority] .. id, payload, id .. ":0")
+  if not seq then return nil, context(self, duplicate), code end
+  if duplicate then
+    return nil, context(self, ("there is a job %s already"):format(id)), errors.DUPLICATE
+  end
+  return setmetatable({ id = id }, self.classes[priority])
+end
+
+--- Put one job on the queue and wait until the server has stored it.
+---@param name string   job name
+---@param args? any     anything the codec can carry
+---@param opts? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+---        SERIALIZATION, TOO_LARGE, DUPLICATE, INVALID, STORAGE_FULL, CONNECTION, TIMEOUT, ...
+function Queue:enqueue(name, args, opts)
+  local made, message, code = self:put(name, args, opts, 2)
+  return made, message, code
+end
+
+-- Check all entries before anything is sent, so that misuse raises with nothing done. Options are
+-- prepared once a table, whether it stands in one entry or in all.
+local function prepare_all(self, list, level)
+  local prepared = {}
+  for i = 1, #list do
+    local entry = list[i]
+    if type(entry) ~= "table" or type(entry[1]) ~= "string" or entry[1] == "" then
+      error(("entry %d must be { name, args, options }"):format(i), level + 1)
+    end
+    local opts = entry[3]
+    if opts ~= nil and not prepared[opts] then
+      local checked, message, code = options.apply(ENQUEUE, opts, level + 1)
+      if checked and checked.id then
+        local free
+        free, message, code = id_is_free(self, checked.id)
+        if not free then checked = nil end
+      end
+      if checked then
+        local target = self
+        if checked.queue then target = self.client:queue_at(checked.queue, level + 1) end
+        local priority = checked.priority or "normal"
+        prepared[opts] = {
+          queue = target.name,
+          priority = priority,
+          id = checked.id,
+          fields = fields_of(checked),
+          class = target.classes[priority],
+        }
+      else
+        prepared[opts] = { message = message, code = code }
+      end
+    end
+  end
+  return prepared
+end
+
+--- Put many jobs on the queue, acknowledgements awaited together. An entry is { name, args, options };
+--- misuse in any of them raises before anything is sent.
+---@param list table[]
+---@return (naq.Job|false)[]? jobs  in order, false where refused; nil only if nothing was sent
+---@return table<integer, {code: naq.Code, message: string}>|string errors  by index; or the message
+---@return naq.Code? code
+function Queue:enqueue_many(list)
+  local client = self.client:use(2)
+  if type(list) ~= "table" then error("enqueue_many takes a list of { name, args, options }", 2) end
+  local prepared = prepare_all(self, list, 2)
+  local function prepare(opts)
+    local p = prepared[opts]
+    if not p.queue then return nil, p.message, p.code end
+    return p.queue, p.priority, p.id, p.fields
+  end
+
+  local defaults = { prefix = client.prefix, queue = self.name }
+  local jobs, refused, code = client.conn:enqueue_many(list, defaults, prepare)
+  if not jobs and code == errors.CONFIGURATION then
+    local layout, message
+    layout, message, code = client:ensure_layout()
+    if not layout then return nil, context(self, message), code end
+    jobs, refused, code = client.conn:enqueue_many(list, defaults, prepare)
+  end
+  if not jobs then return nil, context(self, refused), code end
+  local class = self.classes.normal
+  for i = 1, #jobs do
+    local id = jobs[i]
+    if id then
+      local opts = list[i][3]
+      jobs[i] = setmetatable({ id = id }, opts and prepared[opts].class or class)
+    end
+  end
+  return jobs, refused
+end
+
+local function unsupported(what)
+  return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
+end
+
+Queue.enqueue_in = unsupported("enqueueing for later")
+Queue.enqueue_at = unsupported("enqueueing for later")
+Queue.schedule = unsupported("scheduling")
+
+--- Remove what is on the queue. A job that runs meanwhile goes on to its end; retries and delayed jobs,
+--- which are not on the queue yet, stay.
+---@return integer? removed, string? message, naq.Code? code
+function Queue:purge()
+  local client = self.client:use(2)
+  local removed = 0
+  for _, priority in ipairs(job.PRIORITIES) do
+    -- Exactly a consumer's filter: after a narrower purge nats-server 2.9.10 never delivers the rest.
+    local body = { filter = self.subjects[priority] .. "*" }
+    local answer, message, code = jetstream.call(client.conn, "STREAM.PURGE", client.prefix .. "_jobs", body)
+    if not answer then
+      if code == errors.KEY_NOT_FOUND then return 0 end
+      return nil, context(self, message), code
+    end
+    removed = removed + (answer.purged or 0)
+  end
+  return removed
+end
+
+-- Jobs of one priority: not delivered yet, and delivered but not acked. A queue that nobody has served
+-- has no consumer; its messages are counted.
+local function count_priority(self, priority)
+  local client = self.client
+  local stream = client.prefix .. "_jobs"
+  local consumer = ("%s.%s_%s"):format(stream, self.name, priority)
+  local info, message, code = jetstream.call(client.conn, "CONSUMER.INFO", consumer)
+  if info then return info.num_pending or 0, info.num_ack_pending or 0 end
+  if code ~= errors.KEY_NOT_FOUND then return nil, message, code end
+  local count
+  count, message, code = jetstream.count_subjects(client.conn, stream, self.subjects[priority] .. "*")
+  if count then return count, 0 end
+  if code == errors.KEY_NOT_FOUND then return 0, 0 end
+  return nil, message, code
+end
+
+---@class naq.QueueStats
+---@field queue string
+---@field pending integer
+---@field running integer   given to workers and not finished
+---@field delayed integer?  absent where the delayed store is too large to be read for it
+---@field failed integer    dead letters
+---@field paused boolean
+---@field workers integer   live workers that serve it
+
+--- How the queue stands; shape as `naq queue stats --json`.
+---@return naq.QueueStats? stats, string? message, naq.Code? code
+function Queue:stats()
+  local client = self.client:use(2)
+  local stats = { queue = self.name, pending = 0, running = 0, paused = false, workers = 0 }
+  for _, priority in ipairs(job.PRIORITIES) do
+    local pending, running, code = count_priority(self, priority)
+    if not pending then return nil, context(self, running), code end
+    stats.pending, stats.running = stats.pending + pending, stats.running + running
+  end
+
+  local filter = ("%s.f.%s.*"):format(client.prefix, self.name)
+  local failed, message, code = jetstream.count_subjects(client.conn, client.prefix .. "_failed", filter)
+  if not failed and code ~= errors.KEY_NOT_FOUND then return nil, context(self, message), code end
+  stats.failed = failed or 0
+
+  local delayed
+  delayed, message, code = lookup.delayed_by_queue(client)
+  if code then return nil, context(self, message), code end
+  if delayed then stats.delayed = delayed[self.name] or 0 end
+
+  local list
+  list, message, code = workers.list(client.conn, client.prefix)
+  if not list then return nil, context(self, message), code end
+  for _, worker in ipairs(list) do
+    for _, served in ipairs(worker.queues or {}) do
+      if served == self.name and not worker.stale then stats.workers = stats.workers + 1 end
+    end
+  end
+  return stats
+end
+
+return queue
