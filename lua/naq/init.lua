@@ -1,0 +1,136 @@
+-- naq -- a job queue on NATS JetStream: the public surface and nothing else.
+--
+-- Modules are loaded on first use: a job file that only calls naq.job() in a worker's state pays for
+-- nothing more.
+local core = require("naq.core")
+local definitions = require("naq.definitions")
+local errors = require("naq.errors")
+
+---@class naq
+local naq = {
+  VERSION = core.VERSION,
+  errors = errors,
+  --- JSON's null: a result of a job that returned nothing, a null inside args.
+  null = core.null,
+  --- Mark a table as an array, so that an empty one is written as [] and not as {}.
+  array = core.array,
+}
+
+-- The client of the functions that name none. naq.connect() sets it when there is none; without that the
+-- first use connects with the configuration of the environment.
+local default_client
+
+local function connect(options, level)
+  local client, message, code = require("naq.client").connect(options, level + 1)
+  if not client then return nil, message, code end
+  if not default_client or default_client.closed then default_client = client end
+  return client
+end
+
+local function default()
+  if default_client and not default_client.closed then return default_client end
+  local client, message, code = connect(nil, 2)
+  return client, message, code
+end
+
+--- Connect to NATS: a client for jobs. The first one is also the client of naq.enqueue and its like.
+---@param options? table  servers, user, password, token, creds_file, tls, prefix, default_queue, ...
+---@return naq.Client? client, string? message, naq.Code? code
+function naq.connect(options)
+  local client, message, code = connect(options, 2)
+  return client, message, code
+end
+
+--- Close the default client, where there is one.
+function naq.disconnect()
+  if default_client then default_client:close() end
+  default_client = nil
+end
+
+--- client:enqueue() on the default client.
+---@param name string
+---@param args? any
+---@param options? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function naq.enqueue(name, args, options)
+  local client, job, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  job, message, code = client:queue_at(nil, 2):put(name, args, options, 2)
+  return job, message, code
+end
+
+--- Remove what is on a queue (none given: the default one), on the default client.
+---@param name? string
+---@return integer? removed, string? message, naq.Code? code
+function naq.purge_queue(name)
+  local client, removed, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  removed, message, code = client:queue_at(name, 2):purge()
+  return removed, message, code
+end
+
+--- The result of a job by its id, on the default client. See Job:result.
+---@param id string
+---@return any value, string? message, naq.Code? code
+function naq.fetch_job_result(id)
+  if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), 2) end
+  local client, job, value, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  job, message, code = client:job(id)
+  if not job then return nil, message, code end
+  value, message, code = job:result()
+  return value, message, code
+end
+
+--- The live workers, on the default client.
+---@return naq.WorkerInfo[]? workers, string? message, naq.Code? code
+function naq.list_workers()
+  local client, list, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  list, message, code = client:workers()
+  return list, message, code
+end
+
+--- A worker in this program; Lua 5.4. See worker.lua for the options.
+---@param options table
+---@return naq.Worker? worker, string? message, naq.Code? code
+function naq.worker(options)
+  local worker, message, code = require("naq.worker").new(options, 2)
+  return worker, message, code
+end
+
+--- Define a job: naq.job(name, function) or naq.job(name, options, function). A worker that loads the
+--- file runs it; elsewhere the definition is only recorded.
+---@param name string
+---@param options table|function
+---@param fn? fun(args: any, job: table): any, string?, string?
+function naq.job(name, options, fn)
+  if fn == nil and type(options) == "function" then
+    options, fn = nil, options
+  end
+  local at = debug.getinfo(2, "Sl")
+  local source = at and ("%s:%d"):format(at.short_src, at.currentline)
+  definitions.add(name, options, fn, source, 2)
+end
+
+--- Declare a schedule; not in this version.
+function naq.schedule()
+  error("naq.schedule is not supported by this version (" .. errors.UNSUPPORTED .. ")", 2)
+end
+
+local function unsupported(what)
+  return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
+end
+
+naq.enqueue_at = unsupported("enqueueing for later")
+naq.enqueue_in = unsupported("enqueueing for later")
+naq.cancel_scheduled_job = unsupported("scheduling")
+naq.pause_scheduled_job = unsupported("scheduling")
+naq.resume_scheduled_job = unsupported("scheduling")
+naq.modify_scheduled_job = unsupported("scheduling")
+
+return naq

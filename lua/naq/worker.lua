@@ -1,0 +1,116 @@
+-- worker.lua -- options in, a worker of the core out: for `naq worker` and for programs that run jobs.
+-- Lua 5.4 only, as the core's workers are.
+local config = require("naq.config")
+local core = require("naq.core")
+local errors = require("naq.errors")
+local options = require("naq.options")
+
+local worker = {}
+
+local function names_problem(value)
+  if type(value) == "string" then value = { value } end
+  for i = 1, #value do
+    if not core.valid_id(value[i]) then
+      return "must be names of 1 to 64 of [A-Za-z0-9_-], not '" .. value[i] .. "'"
+    end
+  end
+  return nil
+end
+
+-- A worker's own options; those of config.lua (servers, concurrency, ...) may stand beside them.
+local WORKER = {
+  queues = {
+    type = { "strings", "string" },
+    check = names_problem,
+    doc = "queues to serve (the default one)",
+  },
+  jobs = { type = { "strings", "string" }, doc = "job files" },
+  dirs = { type = { "strings", "string" }, doc = "directories of files that each return one job" },
+  name = { type = "string", check = names_problem, doc = "first part of the worker's id (the host's name)" },
+  burst = { type = "boolean", doc = "stop when nothing is pending or running" },
+  max_jobs = { type = "integer", min = 1, doc = "stop after so many jobs" },
+  handle_signals = { type = "boolean", doc = "SIGINT and SIGTERM drain, a second one stops at once" },
+}
+
+local ALL = config.names()
+for name, declared in pairs(WORKER) do
+  ALL[name] = declared
+end
+
+local function list(value)
+  if value == nil then return {} end
+  return type(value) == "table" and value or { value }
+end
+
+---@class naq.Worker
+---@field core naq.CoreWorker
+---@field config naq.Config
+local Worker = {}
+Worker.__index = Worker
+Worker.__name = "naq.Worker"
+
+--- Open a worker: connect, and load the job files. Raises at `level` (default 1: the calling function)
+--- for options that are misspelt or mistyped.
+---@param given table  queues, jobs, dirs, name, burst, max_jobs, handle_signals; and configuration
+---@param level? integer
+---@return naq.Worker? worker, string? message, naq.Code? code
+function worker.new(given, level)
+  level = level or 1
+  if type(given) ~= "table" then error("naq.worker takes a table of options", level + 1) end
+  local own, rest = {}, {}
+  for name, value in pairs(given) do
+    if WORKER[name] then
+      own[name] = value
+    elseif config.knows(name) then
+      rest[name] = value
+    else
+      error(options.unknown(ALL, name), level + 1)
+    end
+  end
+  options.apply(WORKER, own, level + 1)
+  local resolved, message, code = config.resolve(rest, level + 1)
+  if not resolved then return nil, message, code end
+  local files, dirs, queues = list(own.jobs), list(own.dirs), list(own.queues)
+  if #files == 0 and #dirs == 0 then
+    return nil, "worker: no job files (jobs) and no directory of them (dirs)", errors.CONFIGURATION
+  end
+  if not core.worker then return nil, "worker: workers need Lua 5.4", errors.UNSUPPORTED end
+
+  local made
+  made, message, code = core.worker({
+    connect = config.connect_options(resolved),
+    prefix = resolved.queues.prefix,
+    queues = #queues > 0 and queues or { resolved.queues.default },
+    threads = resolved.workers.concurrency,
+    name = own.name,
+    files = files,
+    dirs = dirs,
+    ack_wait = resolved.queues.ack_wait,
+    heartbeat_interval = resolved.workers.heartbeat_interval,
+    ttl = resolved.workers.ttl,
+    max_crashes = resolved.workers.max_crashes,
+    shutdown_timeout = resolved.workers.shutdown_timeout,
+    burst = own.burst,
+    max_jobs = own.max_jobs,
+    handle_signals = own.handle_signals,
+  })
+  if not made then return nil, message, code end
+  return setmetatable({ core = made, config = resolved }, Worker)
+end
+
+--- Serve until stopped.
+---@return {done: integer, failed: integer, retried: integer, stopped: string}? summary
+---@return string? message, naq.Code? code
+function Worker:run() return self.core:run() end
+
+--- Begin to drain: running jobs finish, no other starts, run() returns.
+function Worker:stop() self.core:stop() end
+
+Worker.drain = Worker.stop
+
+--- Give everything back; closing twice is fine.
+function Worker:close() self.core:close() end
+
+Worker.__close = Worker.close
+
+return worker
