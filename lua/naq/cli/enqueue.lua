@@ -6,20 +6,22 @@ local parser = require("naq.cli.parser")
 local session = require("naq.cli.session")
 
 local enqueue = {
-  description = "Puts one job on a queue and prints its id. With --wait it waits for the end of the job and prints "
-    .. "what it returned, as JSON; a job that failed is then an error.",
+  description = [[
+    Puts one job on a queue and prints its id. With --wait it waits for the end of the job and
+    prints what it returned, as JSON; a job that failed is then an error.]],
   usage = "JOB [-q QUEUE] [--args JSON] [--opts JSON] [--wait S]",
   arguments = { { "job", doc = "name of the job, as a job file defines it" } },
   options = {
     { "-q --queue", "QUEUE", doc = "the queue (default: $NAQ_DEFAULT_QUEUE, or default)" },
     { "--args", "JSON", doc = "what the job gets (default: nothing)" },
-    { "--opts", "JSON", doc = "further options of this job, an object: id, priority, max_retries, retry_delay, "
-      .. "retry_strategy, result_ttl ..." },
-    { "--wait", "S", convert = parser.seconds, doc = "wait up to S seconds for the job's end, print its result" },
-    { "--with-server", doc = "start a local server for this command, with a temporary store" },
+    { "--opts", "JSON", doc = "further options of this job, an object: id, priority, max_retries, "
+      .. "retry_delay, retry_strategy, result_ttl ..." },
+    { "--wait", "S", convert = parser.seconds,
+      doc = "wait up to S seconds for the job's end and print its result" },
+    { "--with-server", doc = "start a local server beside it, with a temporary store" },
   },
   example = [[naq enqueue resize --args '{"path":"/a.png","width":640}' -q images
-naq enqueue resize --args '{"path":"/a.png"}' --opts '{"max_retries":0,"priority":"high"}' --wait 10]],
+naq enqueue resize --args '{"path":"/a.png"}' --opts '{"priority":"high"}' --wait 10]],
 }
 
 local function decode(text, option, command)

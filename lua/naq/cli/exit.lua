@@ -2,7 +2,7 @@
 -- here; init.lua catches it, writes the error where and how the user asked for it, and exits.
 -- Owns the exit codes of the command line and which error code leads to which.
 
-local exit = { OK = 0, FAILED = 1, USAGE = 2, UNREACHABLE = 3, INTERRUPTED = 130, BROKEN_PIPE = 141 }
+local exit = { OK = 0, FAILED = 1, USAGE = 2, UNREACHABLE = 3, BROKEN_PIPE = 141 }
 
 -- What these codes say about any command: the server is not there, or does not let us in.
 local UNREACHABLE = { CONNECTION = true, AUTH = true }
@@ -36,14 +36,18 @@ end
 
 --- Message handler for xpcall: the tables above pass as they are, what nobody expected becomes one
 --- with a traceback.
+---@param problem any
+---@return table
 function exit.trace(problem)
-  if type(problem) == "table" and (problem.exit or problem.help or problem.version) then return problem end
-  problem = tostring(problem)
-  if problem:find("module 'naq.core' not found", 1, true) then
-    return { exit = exit.FAILED, code = "CONFIGURATION", message = "the C core of naq is missing; build it: "
-      .. "cmake -S . -B build && cmake --build build" }
+  local ours = type(problem) == "table" and (problem.exit or problem.help or problem.version)
+  if ours then return problem end
+  local message = tostring(problem)
+  if message:find("module 'naq.core' not found", 1, true) then
+    message = "the C core of naq is missing; build it: cmake -S . -B build && cmake --build build"
+    return { exit = exit.FAILED, code = "CONFIGURATION", message = message }
   end
-  return { exit = exit.FAILED, code = "INVALID", message = debug.traceback("internal error: " .. problem, 2) }
+  message = debug.traceback("internal error: " .. message, 2)
+  return { exit = exit.FAILED, code = "INVALID", message = message }
 end
 
 return exit

@@ -1,5 +1,5 @@
--- help.lua: the help that is not about one command (that one is argparse's), and what a misspelt
--- name is answered with.
+-- help.lua: `--help` at every level, made from the commands' declarations, and what a misspelt name
+-- is answered with.
 
 local help = {}
 
@@ -54,7 +54,8 @@ function help.unknown(full, name, names)
     end
   end
   local near = best_distance <= math.max(2, #name // 3)
-  return ("unknown command '%s'%s"):format(full, near and ("; did you mean '%s'?"):format(best) or "")
+  local hint = near and ("; did you mean '%s'?"):format(best) or ""
+  return ("unknown command '%s'%s"):format(full, hint)
 end
 
 local WIDTH, MARGIN = 84, 3
@@ -79,7 +80,8 @@ local function listing(rows)
   end
   local lines, indent = {}, MARGIN + left + 2
   for i, row in ipairs(rows) do
-    lines[i] = (" "):rep(MARGIN) .. row[1] .. (" "):rep(left + 2 - #row[1]) .. wrap(row[2], WIDTH - indent, indent)
+    local name = (" "):rep(MARGIN) .. row[1]
+    lines[i] = name .. (" "):rep(indent - #name) .. wrap(row[2], WIDTH - indent, indent)
   end
   return table.concat(lines, "\n")
 end
@@ -107,9 +109,14 @@ end
 function help.command(full, command, common)
   local usage = command.usage or ""
   if not usage:find("[OPTION...]", 1, true) then usage = usage .. " [OPTION...]" end
-  return ("Usage: %s %s\n\n%s\n\n%s\n\nExample:\n%s%s"):format(full, usage:gsub("^ ", ""),
-    wrap(command.description, WIDTH, 0), listing(element_rows(command.arguments, command.options or {}, common)),
-    (" "):rep(MARGIN), (command.example:gsub("\n", "\n" .. (" "):rep(MARGIN))))
+  local rows = element_rows(command.arguments, command.options or {}, common)
+  local indent = (" "):rep(MARGIN)
+  return table.concat({
+    ("Usage: %s %s"):format(full, (usage:gsub("^ ", ""))),
+    wrap(command.description, WIDTH, 0),
+    listing(rows),
+    "Example:\n" .. indent .. command.example:gsub("\n", "\n" .. indent),
+  }, "\n\n")
 end
 
 --- `naq --help`.
@@ -121,11 +128,17 @@ function help.all(commands, common)
   for i, entry in ipairs(commands) do
     local name = entry[1]
     if entry.group then name = ("%s %s"):format(name, table.concat(entry.group, "|")) end
-    rows[i] = { name, entry.summary }
+    rows[i] = { name, entry[2] }
   end
   local everywhere = element_rows(nil, common, { { "--version", doc = "naq's version" } })
-  return ("%s\nCommands:\n%s\n\nOptions of every command, before or behind its name:\n%s\n%s"):format(
-    INTRO, listing(rows), listing(everywhere), REST)
+  return table.concat({
+    INTRO,
+    "Commands:",
+    listing(rows),
+    "\nOptions of every command, before or behind its name:",
+    listing(everywhere),
+    REST,
+  }, "\n")
 end
 
 --- `naq job --help`: the commands of a group.
@@ -138,8 +151,12 @@ function help.group(full, entry, group)
   for i, name in ipairs(entry.group) do
     rows[i] = { name, group[name].summary }
   end
-  return ("Usage: %s %s [OPTION...]\n\n%s: %s\n\nCommands:\n%s\n\nMore about each: %s %s --help"):format(
-    full, table.concat(entry.group, "|"), full, entry.summary, listing(rows), full, entry.group[1])
+  return table.concat({
+    ("Usage: %s %s [OPTION...]"):format(full, table.concat(entry.group, "|")),
+    ("%s: %s"):format(full, entry[2]),
+    "Commands:\n" .. listing(rows),
+    ("More about each: %s %s --help"):format(full, entry.group[1]),
+  }, "\n\n")
 end
 
 return help

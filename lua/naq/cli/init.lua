@@ -1,25 +1,28 @@
 -- The naq command line: finds the command that was named, loads the one file it lives in, runs it
--- and turns what came of it into output and an exit code. Commands are tables {description,
--- usage, arguments, options, example, run} (see parser.lua); run(args, extra) returns an exit code (nil: 0) or raises one of exit.lua's
--- tables. Nothing else is loaded before the command is known: a worker starts in milliseconds.
+-- and turns what came of it into output and an exit code. Nothing else is loaded before the command
+-- is known: a worker is to start in milliseconds.
+--
+-- A command is a table {description, usage, arguments, options, example, run} (see parser.lua);
+-- run(args, extra) returns an exit code (nil: 0) or raises one of exit.lua's tables.
 
 local exit = require("naq.cli.exit")
 local parser = require("naq.cli.parser")
 
 local cli = {}
 
--- In the order of the help. A group has the names of its commands, each a field of the module's
--- table; `alias_of` says which command another name stands for.
+-- In the order of the help: name, summary, module. A group has the names of its commands, each a
+-- field of the module's table; `alias_of` says which command another name stands for.
 local COMMANDS = {
-  { "worker", module = "naq.cli.worker", summary = "serve queues: run the jobs on them" },
-  { "enqueue", module = "naq.cli.enqueue", summary = "put a job on a queue" },
-  { "job", module = "naq.cli.job", summary = "one job: its state, its result", group = { "show", "result" } },
-  { "queue", module = "naq.cli.queue", summary = "queues: list, count, empty", group = { "list", "stats", "purge" } },
-  { "workers", module = "naq.cli.workers", summary = "the live workers" },
-  { "server", module = "naq.cli.server", summary = "a local nats-server with JetStream, for development" },
-  { "run", module = "naq.cli.run", summary = "run a Lua program with naq on its path" },
-  { "purge", alias_of = { "queue", "purge" }, summary = "the same as `naq queue purge`" },
-  { "list-workers", alias_of = { "workers" }, summary = "the same as `naq workers`" },
+  { "worker", "serve queues: run the jobs on them", "naq.cli.worker" },
+  { "enqueue", "put a job on a queue", "naq.cli.enqueue" },
+  { "job", "one job: its state, its result", "naq.cli.job", group = { "show", "result" } },
+  { "queue", "queues: list, count, empty", "naq.cli.queue", group = { "list", "stats", "purge" } },
+  { "workers", "the live workers", "naq.cli.workers" },
+  { "server", "a local nats-server with JetStream, for development", "naq.cli.server" },
+  { "run", "run a Lua program with naq on its path", "naq.cli.run" },
+  { "doctor", "check server, JetStream, streams, clock and versions", "naq.cli.doctor" },
+  { "purge", "the same as `naq queue purge`", "naq.cli.queue", alias_of = "purge" },
+  { "list-workers", "the same as `naq workers`", "naq.cli.workers" },
 }
 
 local function find(list, name)
@@ -45,11 +48,10 @@ local function split(words)
 end
 
 -- A group's command: `naq job show`. Returns the command, its full name and the words behind it.
-local function in_group(entry, words, leading)
+local function in_group(entry, group, words, leading)
   local name, rest, more = split(words)
   table.move(more, 1, #more, #leading + 1, leading)
   local full = "naq " .. entry[1]
-  local group = require(entry.module)
   if not name then
     if parser.has(leading, "-h", "--help") then
       error({ help = require("naq.cli.help").group(full, entry, group) }, 0)
@@ -72,7 +74,9 @@ local function locate(words)
   end
   if not name then
     if parser.has(leading, "--version") then error({ version = true }, 0) end
-    if parser.has(leading, "-h", "--help") then error({ help = require("naq.cli.help").all(COMMANDS, parser.COMMON) }, 0) end
+    if parser.has(leading, "-h", "--help") then
+      error({ help = require("naq.cli.help").all(COMMANDS, parser.COMMON) }, 0)
+    end
     exit.usage("which command?")
   end
   local entry = find(COMMANDS, name)
@@ -83,15 +87,12 @@ local function locate(words)
     end
     exit.usage(require("naq.cli.help").unknown(name, name, names))
   end
-  local command, full = nil, "naq " .. name
-  if entry.alias_of then
-    local target = find(COMMANDS, entry.alias_of[1])
-    command = require(target.module)
-    if entry.alias_of[2] then command = command[entry.alias_of[2]] end
-  elseif entry.group then
-    command, full, rest = in_group(entry, rest, leading)
-  else
-    command = require(entry.module)
+  local full = "naq " .. name
+  local command = require(entry[3])
+  if entry.group then
+    command, full, rest = in_group(entry, command, rest, leading)
+  elseif entry.alias_of then
+    command = command[entry.alias_of]
   end
   return command, full, table.move(rest, 1, #rest, #leading + 1, leading)
 end
@@ -113,14 +114,17 @@ end
 local function report(problem, json)
   if problem.version then
     local version = require("naq.version")
-    return require("naq.cli.output").write(json and ('{"version":"%s"}\n'):format(version) or "naq " .. version .. "\n")
+    local output = require("naq.cli.output")
+    if json then return output.object({ "version" }, { version = version }) end
+    return output.line("naq ", version)
   elseif problem.help then
-    return require("naq.cli.output").write(problem.help .. "\n")
+    return require("naq.cli.output").line(problem.help)
   elseif not problem.message then
     return
   elseif json then
-    local encode = require("naq.core").encode
-    io.stderr:write(('{"error":{"code":%s,"message":%s}}\n'):format(encode(problem.code), encode(problem.message)))
+    local encode = require("naq.cli.output").encode
+    local line = encode({ "error" }, { error = { code = problem.code, message = problem.message } })
+    io.stderr:write(line, "\n")
   else
     io.stderr:write("naq: ", problem.message, "\n")
     if problem.hint then io.stderr:write(problem.hint, "\n") end

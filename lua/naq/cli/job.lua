@@ -1,4 +1,5 @@
--- `naq job`: one job by its id: `show` everything that is known about it, `result` what it returned.
+-- `naq job`: one job by its id: `show` everything that is known about it, `result` what it
+-- returned.
 
 local exit = require("naq.cli.exit")
 local output = require("naq.cli.output")
@@ -7,18 +8,30 @@ local session = require("naq.cli.session")
 
 local job = {}
 
-local KEYS = { "id", "job", "queue", "priority", "state", "attempt", "max_retries", "enqueued_at", "run_at",
-  "started_at", "finished_at", "worker", "args", "result", "error", "attempts", "progress", "depends_on" }
+-- The members of --json, in this order.
+local KEYS = {
+  "id", "job", "queue", "priority", "state", "attempt", "max_retries", "enqueued_at", "run_at",
+  "started_at", "finished_at", "worker", "args", "result", "error", "attempts", "progress",
+  "depends_on",
+}
 
 local ID = { "id", doc = "the job's id, as enqueue printed it" }
 
-local STATE_STYLES = { completed = "green", failed = "red", retry = "yellow", running = "bold", cancelled = "dim" }
+local STATE_STYLES = {
+  completed = "green", failed = "red", retry = "yellow", running = "bold", cancelled = "dim",
+}
 
 local function took(from, to) return from and to and output.duration(to - from) end
 
 local function failure_line(failure)
   if not failure then return nil end
   return failure.code and ("%s: %s"):format(failure.code, failure.message) or failure.message
+end
+
+local function attempt_of(found)
+  if not found.attempt then return nil end
+  if not found.max_retries then return ("%d"):format(found.attempt) end
+  return ("%d of %d"):format(found.attempt, found.max_retries + 1)
 end
 
 local function json(value)
@@ -29,9 +42,13 @@ end
 local function print_attempts(attempts)
   output.line("\n", output.style("Failed attempts", "bold"))
   for _, attempt in ipairs(attempts) do
-    output.line("  ", ("%s  %s  by %s%s"):format(attempt.attempt or "?", output.time(attempt.started_at) or "-",
-      attempt.worker or "?", took(attempt.started_at, attempt.finished_at)
-        and ", took " .. took(attempt.started_at, attempt.finished_at) or ""))
+    local duration = took(attempt.started_at, attempt.finished_at)
+    output.line(("  %s  %s%s%s"):format(
+      attempt.attempt or "?",
+      output.time(attempt.started_at) or "-",
+      attempt.worker and "  by " .. attempt.worker or "",
+      duration and "  took " .. duration or ""
+    ))
     output.line("     ", output.style(failure_line(attempt) or "?", "red"))
     if attempt.traceback then output.line("     ", (attempt.traceback:gsub("\n", "\n     "))) end
   end
@@ -45,8 +62,7 @@ local function print_job(found)
     { "queue", found.queue },
     { "priority", found.priority },
     { "state", found.state, style = STATE_STYLES[found.state] },
-    { "attempt", found.attempt and ("%d of %s"):format(found.attempt,
-      found.max_retries and ("%d"):format(found.max_retries + 1) or "?") },
+    { "attempt", attempt_of(found) },
     { "enqueued", output.time(found.enqueued_at) },
     { "runs at", output.time(found.run_at) },
     { "started", output.time(found.started_at) },
@@ -63,8 +79,10 @@ end
 
 job.show = {
   summary = "everything that is known about a job",
-  description = "Prints what is known about a job: its state, when it was enqueued, started and finished, on which "
-    .. "worker, its arguments, its result or error, and each failed attempt with its traceback.",
+  description = [[
+    Prints what is known about a job: its state, when it was enqueued, started and finished, on
+    which worker, its arguments, its result or error, and each failed attempt with its
+    traceback.]],
   usage = "ID",
   arguments = { ID },
   example = "naq job show 01jd0k3c9m5q8w2x7z4v6b1n3t",
@@ -72,7 +90,7 @@ job.show = {
 
 function job.show.run(args)
   return session.with(args, function(client)
-    local found = exit.check(require("naq.lookup").find(client, args.id))
+    local found = exit.check(require("naq.lookup").show(client, args.id))
     if args.json then
       output.object(KEYS, found)
     else
@@ -83,11 +101,15 @@ end
 
 job.result = {
   summary = "what a job returned",
-  description = "Prints what a job returned, as JSON (null when it returned nothing). A job that failed, is not "
-    .. "finished or is not known is an error. With --wait the command waits for the job's end first.",
+  description = [[
+    Prints what a job returned, as JSON (null when it returned nothing). A job that failed, has
+    not ended or is not known is an error. With --wait the command waits for the job's end
+    first.]],
   usage = "ID [--wait S]",
   arguments = { ID },
-  options = { { "--wait", "S", convert = parser.seconds, doc = "wait up to S seconds for the job's end" } },
+  options = {
+    { "--wait", "S", convert = parser.seconds, doc = "wait up to S seconds for the job's end" },
+  },
   example = "naq job result 01jd0k3c9m5q8w2x7z4v6b1n3t --wait 30",
 }
 
@@ -96,7 +118,7 @@ job.result = {
 ---@param seconds? number
 function job.print_result(handle, seconds)
   if seconds then
-    local done = output.waiting(("waiting up to %g s for job %s (%s --wait)"):format(seconds, handle.id, "Ctrl-C ends"))
+    local done = output.waiting(("waiting up to %g s for job %s"):format(seconds, handle.id))
     local state, message, code = handle:wait(seconds)
     done()
     exit.check(state, message, code)

@@ -12,8 +12,8 @@ Server.__index = Server
 
 local START_SECONDS, STOP_SECONDS, POLL_SECONDS = 15, 15, 0.005
 
--- Stands between the command and a server with a temporary store: the kernel tells it (SIGTERM)
--- when the command died, and it stops the server and removes the store. Arguments: store, program...
+-- Stands between the command and a server with a temporary store: the kernel sends it SIGTERM when
+-- the command died, and it stops the server and removes the store. Arguments: store, program...
 local KEEPER = [[
 store=$1; shift
 trap 'stopping=1; [ -z "$server" ] || kill "$server" 2>/dev/null' TERM INT HUP
@@ -43,8 +43,9 @@ local function find_program()
   for dir in path:gmatch("[^:]+") do
     if exists(dir .. "/nats-server") then return dir .. "/nats-server" end
   end
-  exit.fail("nats-server is not installed (not on PATH, nor in /usr/sbin or /usr/local/sbin); install it, "
-    .. "on Debian: apt-get install nats-server", "CONFIGURATION")
+  local message = "nats-server is not installed (it is not on PATH, nor in /usr/sbin or "
+    .. "/usr/local/sbin); on Debian: apt-get install nats-server"
+  exit.fail(message, "CONFIGURATION")
 end
 
 -- What the server itself gave as the reason for not starting: its last fatal or error line.
@@ -71,7 +72,8 @@ local function check_unused(store)
   local line = command:read("a")
   command:close()
   if ("\0" .. line .. "\0"):find("\0" .. store .. "\0", 1, true) then
-    exit.fail(("the store %s is in use by a running server (process %d)"):format(store, pid), "CONFIGURATION")
+    local message = ("the store %s is in use by a running server, process %d"):format(store, pid)
+    exit.fail(message, "CONFIGURATION")
   end
 end
 
@@ -97,28 +99,33 @@ function local_server.start(opts)
   local program = find_program()
   local port, store = opts.port, opts.store
   if core.port_open(port) then
-    exit.fail(("port %d is taken: something listens on 127.0.0.1:%d already"):format(port, port), "CONFIGURATION")
+    local message = "port %d is taken: something listens on 127.0.0.1:%d already"
+    exit.fail(message:format(port, port), "CONFIGURATION")
   end
   if not opts.temporary then
     make_directory(store)
     check_unused(store)
   end
   local log = store .. "/nats-server.log"
-  local argv = { program, "--addr", "127.0.0.1", "--port", tostring(port), "--jetstream", "--store_dir", store,
-    "--log", log, "--pid", store .. "/nats-server.pid" }
+  local argv = {
+    program, "--addr", "127.0.0.1", "--port", tostring(port), "--jetstream", "--store_dir", store,
+    "--log", log, "--pid", store .. "/nats-server.pid",
+  }
   if opts.temporary then argv = { "sh", "-c", KEEPER, "naq-server", store, table.unpack(argv) } end
-  local pid, message, code = core.spawn(argv, { stdout = "/dev/null", stderr = log, die_with_parent = "TERM" })
-  if not pid then exit.fail(message, code) end
+  local files = { stdout = "/dev/null", stderr = log, die_with_parent = "TERM" }
+  local pid = exit.check(core.spawn(argv, files))
 
-  local self = setmetatable({ pid = pid, port = port, store = store, log = log,
-    url = ("nats://127.0.0.1:%d"):format(port) }, Server)
+  local url = ("nats://127.0.0.1:%d"):format(port)
+  local self = setmetatable({ pid = pid, port = port, store = store, log = log, url = url }, Server)
   local deadline = core.mono() + START_SECONDS
   while not core.port_open(port) do
     if core.wait(pid, POLL_SECONDS) ~= "running" then
-      exit.fail(("nats-server did not start: %s"):format(reason(log) or "it says nothing about why"), "CONFIGURATION")
+      local why = reason(log) or "it says nothing about why"
+      exit.fail("nats-server did not start: " .. why, "CONFIGURATION")
     elseif core.mono() > deadline then
       self:stop()
-      exit.fail(("nats-server accepts no connection after %d s; its log: %s"):format(START_SECONDS, log), "TIMEOUT")
+      local message = "nats-server accepts no connection after %d s; its log is %s"
+      exit.fail(message:format(START_SECONDS, log), "TIMEOUT")
     end
   end
   return self
@@ -132,14 +139,14 @@ function local_server.beside(url)
   if url then
     local host, digits = url:gsub("^%a+://", ""):gsub("^.*@", ""):match("^([^:/]+):?(%d*)/?$")
     if host ~= "127.0.0.1" and host ~= "localhost" then
-      exit.usage("--with-server starts a server on this machine: leave out --nats-url, or name 127.0.0.1 and a port")
+      exit.usage("--with-server starts a server on this machine: leave out --nats-url, or name "
+        .. "127.0.0.1 and a port")
     end
     port = digits == "" and 4222 or math.tointeger(tonumber(digits))
     if core.port_open(port) then return nil end
   end
   port = port or core.free_port()
-  local store, message, code = core.mkdtemp("naq-server")
-  if not store then exit.fail(message, code) end
+  local store = exit.check(core.mkdtemp("naq-server"))
   return local_server.start({ port = port, store = store, temporary = true })
 end
 
@@ -147,7 +154,9 @@ end
 ---@return string
 function local_server.default_store()
   local home = os.getenv("HOME")
-  if not home or home == "" then exit.usage("HOME is not set; say where the data go: --store DIR", "naq server") end
+  if not home or home == "" then
+    exit.usage("HOME is not set; say where the data go: --store DIR", "naq server")
+  end
   return home .. "/.naq/server"
 end
 

@@ -62,7 +62,8 @@ local STYLES = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" 
 ---@param style? "bold"|"dim"|"red"|"green"|"yellow"
 ---@return string
 function output.style(text, style)
-  if not style or text == "" or not output.isatty(1) or (os.getenv("NO_COLOR") or "") ~= "" then return text end
+  if not style or text == "" or not output.isatty(1) then return text end
+  if (os.getenv("NO_COLOR") or "") ~= "" then return text end
   return ("\27[%sm%s\27[0m"):format(STYLES[style], text)
 end
 
@@ -123,7 +124,8 @@ local function fit(columns, widths, limit)
   while total > limit do
     local widest
     for i, column in ipairs(columns) do
-      if column.cut and widths[i] > MIN_WIDTH and (not widest or widths[i] > widths[widest]) then widest = i end
+      local candidate = column.cut and widths[i] > MIN_WIDTH
+      if candidate and (not widest or widths[i] > widths[widest]) then widest = i end
     end
     if not widest then return end
     widths[widest] = widths[widest] - 1

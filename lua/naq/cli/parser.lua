@@ -13,12 +13,19 @@ local exit = require("naq.cli.exit")
 
 local parser = {}
 
+local LEVELS = { debug = "debug", info = "info", warn = "warn", warning = "warn", error = "error" }
+
+local function level(text)
+  local found = LEVELS[text:lower()]
+  if found then return found end
+  return nil, ("'%s' is not a log level: debug, info, warn or error"):format(text)
+end
+
 --- The options of every command. They may stand before the command's name too.
 parser.COMMON = {
-  { "-u --nats-url", "URL", doc = "the server: nats://[user:password@]host:port, several separated by commas "
-    .. "(default: $NAQ_NATS_URL, or nats://127.0.0.1:4222)" },
-  { "-l --log-level", "LEVEL", doc = "debug, info, warning or error",
-    choices = { "debug", "info", "warning", "error" } },
+  { "-u --nats-url", "URL", doc = "the server: nats://[user:password@]host:port, several separated "
+    .. "by commas (default: $NAQ_NATS_URL, or nats://127.0.0.1:4222)" },
+  { "-l --log-level", "LEVEL", convert = level, doc = "debug, info, warn or error" },
   { "--json", doc = "machine-readable output: one JSON object a line" },
   { "-h --help", doc = "show this help" },
 }
@@ -77,8 +84,8 @@ end
 
 function parser.seconds(text)
   local n = tonumber(text)
-  if not n or n < 0 or n ~= n or n == math.huge then return nil, ("'%s' is not a number of seconds"):format(text) end
-  return n
+  if n and n >= 0 and n < math.huge then return n end
+  return nil, ("'%s' is not a number of seconds"):format(text)
 end
 
 function parser.count(text)

@@ -1,4 +1,5 @@
--- `naq queue`: queues as a whole: `list` them, count what is on them (`stats`), empty them (`purge`).
+-- `naq queue`: queues as a whole: `list` them, count what is on them (`stats`), empty them
+-- (`purge`).
 
 local exit = require("naq.cli.exit")
 local output = require("naq.cli.output")
@@ -8,17 +9,23 @@ local queue = {}
 
 local KEYS = { "queue", "pending", "running", "delayed", "failed", "paused", "workers" }
 
-local function number(name) return function(row) return row[name] and ("%d"):format(row[name]) end end
+local function number(name)
+  return function(row) return row[name] and ("%d"):format(row[name]) end
+end
+
+local function failed_style(row) return (row.failed or 0) > 0 and "red" or nil end
+
+local function workers_style(row)
+  return row.workers == 0 and (row.pending or 0) > 0 and "yellow" or nil
+end
 
 local COLUMNS = {
   { title = "QUEUE", value = function(row) return row.queue end, cut = true },
   { title = "PENDING", value = number("pending"), right = true },
   { title = "RUNNING", value = number("running"), right = true },
   { title = "DELAYED", value = number("delayed"), right = true },
-  { title = "FAILED", value = number("failed"), right = true,
-    style = function(row) return (row.failed or 0) > 0 and "red" or nil end },
-  { title = "WORKERS", value = number("workers"), right = true,
-    style = function(row) return row.workers == 0 and (row.pending or 0) > 0 and "yellow" or nil end },
+  { title = "FAILED", value = number("failed"), right = true, style = failed_style },
+  { title = "WORKERS", value = number("workers"), right = true, style = workers_style },
 }
 
 local function print_stats(args, rows)
@@ -49,23 +56,56 @@ local function stats_of(client, names, command)
   return rows
 end
 
+-- Workers leave their consumers, <queue>_<priority>, so a queue that was ever served is known by
+-- them. Only when the stream holds more than these consumers have before them is there a queue that
+-- nobody serves yet, and only then are the subjects read, one for each waiting job.
+local function names_of(client)
+  local jetstream = require("naq.jetstream")
+  local stream = client.prefix .. "_jobs"
+  local seen, names, known = {}, {}, 0
+  local function add(name)
+    if name and not seen[name] then
+      seen[name] = true
+      names[#names + 1] = name
+    end
+  end
+  local info, message, code = jetstream.call(client.conn, "STREAM.INFO", stream)
+  if code == "KEY_NOT_FOUND" then return names end
+  exit.check(info, message, code)
+  exit.check(jetstream.each_consumer(client.conn, stream, function(consumer)
+    add(consumer.name:match("^(.*)_%a+$"))
+    known = known + (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+  end))
+  if info.state.messages > known then
+    local filter = client.prefix .. ".q.>"
+    exit.check(jetstream.each_subject(client.conn, stream, filter, function(subject)
+      add(subject:match("([^.]+)%.[^.]+%.[^.]+$"))
+    end))
+  end
+  table.sort(names)
+  return names
+end
+
 queue.list = {
   summary = "all queues and what is on them",
-  description = "Lists every queue that jobs were put on or that a worker serves, with the number of its jobs that "
-    .. "wait, run, are delayed (retries too) and have failed for good, and of the workers that serve it.",
+  description = [[
+    Lists every queue that a worker has served or that jobs wait on, with the number of its jobs
+    that wait, run, are delayed (retries too) and have failed for good, and of the workers that
+    serve it.]],
   example = "naq queue list",
 }
 
 function queue.list.run(args)
   return session.with(args, function(client)
-    print_stats(args, stats_of(client, exit.check(client:queues()), args.command))
+    print_stats(args, stats_of(client, names_of(client), args.command))
   end)
 end
 
 queue.stats = {
   summary = "the numbers of some queues",
-  description = "Prints for each queue the number of its jobs that wait, run, are delayed (retries too) and have "
-    .. "failed for good, and of the workers that serve it.",
+  description = [[
+    Prints for each queue the number of its jobs that wait, run, are delayed (retries too) and
+    have failed for good, and of the workers that serve it.]],
   usage = "[QUEUE...]",
   arguments = { { "queue", args = "*", doc = "the queues (default: the default one)" } },
   example = "naq queue stats images mail",
@@ -81,8 +121,9 @@ end
 
 queue.purge = {
   summary = "remove the waiting jobs of some queues",
-  description = "Removes every job that waits on the queues. Jobs that run go on; delayed jobs, retries and dead "
-    .. "letters stay. Asks first on a terminal.",
+  description = [[
+    Removes every job that waits on the queues. Jobs that run go on; delayed jobs, retries and
+    dead letters stay. Asks first on a terminal.]],
   usage = "QUEUE... [--yes]",
   arguments = { { "queue", args = "+", doc = "the queues" } },
   options = { { "-y --yes", doc = "do not ask" } },

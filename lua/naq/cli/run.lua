@@ -4,16 +4,19 @@ local exit = require("naq.cli.exit")
 local session = require("naq.cli.session")
 
 local run = {
-  description = "Runs a Lua program that can require(\"naq\"), from an installation or from a source tree. What stands "
-    .. "behind FILE belongs to the program, which finds it in `arg`. The options before FILE reach the program as "
-    .. "NAQ_NATS_URL and NAQ_LOG_LEVEL.",
+  description = [[
+    Runs a Lua program that can require("naq"), from an installation or from a source tree. What
+    stands behind FILE belongs to the program, which finds it in `arg`. The options before FILE
+    reach the program as NAQ_NATS_URL and NAQ_LOG_LEVEL.]],
   usage = "[OPTION...] FILE [ARG...]",
   arguments = { { "file", doc = "the program; what stands behind it are its arguments" } },
-  options = { { "--with-server", doc = "start a local server for the program, with a temporary store" } },
+  options = {
+    { "--with-server", doc = "start a local server for the program, with a temporary store" },
+  },
   example = "naq run --with-server examples/hello.lua 10",
 }
 
---- Everything behind the first word that is neither an option nor an option's value is the program's.
+--- What stands behind the first word that is no option and no option's value is the program's.
 function run.split(words)
   local leading = require("naq.cli.parser").LEADING
   local i = 1

@@ -6,13 +6,14 @@ local output = require("naq.cli.output")
 local parser = require("naq.cli.parser")
 
 local server = {
-  summary = "a local nats-server with JetStream, for development",
-  description = "Starts nats-server with JetStream on this machine and keeps it in the foreground until Ctrl-C: "
-    .. "all that naq needs to be tried out and developed with. It listens on 127.0.0.1 only and keeps its data "
-    .. "in a directory, so jobs are still there after a restart. For production run nats-server as a service.",
+  description = [[
+    Starts nats-server with JetStream on this machine and keeps it in the foreground until
+    Ctrl-C: all that naq needs to be tried out and developed with. It listens on 127.0.0.1 only
+    and keeps its data in a directory, so jobs are still there after a restart. In production
+    run nats-server as a service. $NATS_SERVER names another program than the one on PATH.]],
   usage = "[--store DIR] [-p PORT]",
   options = {
-    { "-p --port", "PORT", convert = parser.port, default = "4222", doc = "where it listens (default: 4222)" },
+    { "-p --port", "PORT", convert = parser.port, doc = "where it listens (default: 4222)" },
     { "--store", "DIR", doc = "where it keeps its data (default: ~/.naq/server)" },
   },
   example = "naq server --port 4333 --store /tmp/my-store",
@@ -21,16 +22,18 @@ local server = {
 function server.run(args)
   local local_server = require("naq.cli.local_server")
   local store = args.store or local_server.default_store()
-  local running = local_server.start({ port = args.port, store = store })
+  local running = local_server.start({ port = args.port or 4222, store = store })
   if args.json then
     output.object({ "url", "pid", "store", "log" }, running)
   else
-    output.line("nats-server with JetStream at ", running.url, ", data in ", store, "; Ctrl-C stops it")
+    output.line(("nats-server with JetStream at %s, data in %s; Ctrl-C stops it"):format(
+      running.url, store))
   end
   while not core.wait_signal(0.5) do
     local alive, why = running:running()
     if not alive then
-      exit.fail(("nats-server ended by itself: %s"):format(why or "its log is " .. running.log), "CONNECTION", exit.FAILED)
+      why = why or "its log is " .. running.log
+      exit.fail("nats-server ended by itself: " .. why, "CONNECTION", exit.FAILED)
     end
   end
   running:stop()

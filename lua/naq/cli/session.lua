@@ -27,8 +27,8 @@ function session.options(args)
   return { servers = args.nats_url, log_level = args.log_level }
 end
 
---- With --with-server: a server beside the command. Without -u it takes a free port; with -u it takes
---- that address if nothing listens there yet. Sets args.nats_url.
+--- With --with-server: a server beside the command. Without -u it takes a free port; with -u that
+--- address, if nothing listens there yet. Sets args.nats_url.
 ---@param args table
 ---@return fun() stop   does nothing when no server was started
 function session.beside(args)
@@ -44,10 +44,14 @@ end
 local NO_SERVER = { CONNECTION = true, AUTH = true, TIMEOUT = true }
 
 --- End the command because the connection could not be opened.
+---@param urls? string|string[]  as given on the command line; secrets are left out of the message
+---@param message string
+---@param code string
 function session.unreachable(urls, message, code)
   if not NO_SERVER[code] then exit.fail(message, code) end
+  urls = urls or os.getenv("NAQ_NATS_URL") or "nats://127.0.0.1:4222"
   local url = session.public_url(urls)
-  if not message:find(url, 1, true) then message = url .. ": " .. message end
+  if not message:find("://", 1, true) then message = url .. ": " .. message end
   local hint = code ~= "AUTH" and "; start one with: naq server" or ""
   exit.fail(("cannot reach NATS at %s%s"):format(message, hint), code, exit.UNREACHABLE)
 end
@@ -58,10 +62,7 @@ end
 function session.open(args)
   local options = session.options(args)
   local client, message, code = require("naq").connect(options)
-  if not client then
-    local servers = options.servers or os.getenv("NAQ_NATS_URL") or "nats://127.0.0.1:4222"
-    session.unreachable(servers, message, code)
-  end
+  if not client then session.unreachable(options.servers, message, code) end
   return client
 end
 

@@ -6,20 +6,23 @@ local parser = require("naq.cli.parser")
 local session = require("naq.cli.session")
 
 local worker = {
-  description = "Runs the jobs on the queues until SIGINT or SIGTERM; then it finishes what is running, gives back the "
-    .. "rest and exits. A second signal stops at once: those jobs run again elsewhere. A job file defines jobs with "
-    .. "naq.job(\"name\", function(args, job) ... end); a file below a -m directory that returns one function is a "
-    .. "job named by its path.",
+  description = [[
+    Runs the jobs on the queues until SIGINT or SIGTERM; then it finishes what is running, gives
+    back the rest and exits. A second signal stops at once: those jobs run again elsewhere. A
+    job file defines jobs with naq.job("name", function(args, job) ... end); a file below a -m
+    directory that returns one function is a job named by its path.]],
   usage = "[QUEUE...] --jobs FILE... [-m DIR]... [-c N] [--burst]",
   arguments = {
     { "queue", args = "*", doc = "the queues to serve (default: $NAQ_DEFAULT_QUEUE, or default)" },
   },
   options = {
     { "--jobs", "FILE", args = "+", count = "*", doc = "job files; may be given again" },
-    { "-m --modules", "DIR", count = "*", doc = "directory of one-function job files; may be given again" },
+    { "-m --modules", "DIR", count = "*",
+      doc = "directory of one-function job files; may be given again" },
     { "-c --concurrency", "N", convert = parser.count,
       doc = "threads: how many jobs run at the same time (default: one a core)" },
-    { "-n --name", "NAME", doc = "the worker's name, the first part of its id (default: the host's name)" },
+    { "-n --name", "NAME",
+      doc = "the worker's name, the first part of its id (default: the host's name)" },
     { "--burst", doc = "exit when nothing is pending or running" },
     { "--max-jobs", "N", convert = parser.count, doc = "exit after N jobs" },
     { "--with-server", doc = "start a local server beside the worker, with a temporary store" },
@@ -44,7 +47,8 @@ end
 function worker.run(args)
   local files, queues = files_and_queues(args)
   if #files == 0 and #args.modules == 0 then
-    exit.usage("which jobs? give a job file with --jobs FILE, or a directory of them with -m DIR", args.command)
+    exit.usage("which jobs? name a job file with --jobs FILE or a directory of them with -m DIR",
+      args.command)
   end
   local stop = session.beside(args)
   local options = session.options(args)
@@ -65,7 +69,7 @@ end
 
 function worker.serve(args, options)
   local running, message, code = require("naq.worker").new(options)
-  if not running then session.unreachable(options.servers or "nats://127.0.0.1:4222", message, code) end
+  if not running then session.unreachable(options.servers, message, code) end
   local summary
   summary, message, code = running:run()
   exit.check(summary, message, code)
@@ -73,7 +77,8 @@ function worker.serve(args, options)
   if args.json then
     output.object({ "done", "failed", "retried", "stopped" }, summary)
   elseif args.burst or args.max_jobs then
-    output.line(("%d done, %d failed, %d to be retried"):format(summary.done, summary.failed, summary.retried))
+    output.line(("%d done, %d failed, %d to be retried"):format(
+      summary.done, summary.failed, summary.retried))
   end
   return summary.stopped == "killed" and exit.FAILED or exit.OK
 end

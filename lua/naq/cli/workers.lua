@@ -5,35 +5,43 @@ local output = require("naq.cli.output")
 local session = require("naq.cli.session")
 
 local workers = {
-  description = "Lists the live workers: where they run, which queues they serve, what they run now and when they were "
-    .. "last heard of. One that has missed its heartbeats is marked stale: it is dead, frozen or cut off.",
+  description = [[
+    Lists the live workers: where they run, which queues they serve, what they run now and when
+    they were last heard of. One that has missed its heartbeats is marked stale: it is dead,
+    frozen or cut off.]],
   example = "naq workers",
 }
 
-local KEYS = { "id", "host", "pid", "state", "queues", "threads", "running", "done", "failed", "started_at",
-  "seen_at", "stale" }
+-- The members of --json, in this order.
+local KEYS = {
+  "id", "host", "pid", "state", "queues", "threads", "running", "done", "failed", "started_at",
+  "seen_at", "stale",
+}
 
-local function number(name) return function(row) return row[name] and ("%d"):format(row[name]) end end
-
-local function columns(now)
-  return {
-    { title = "WORKER", value = function(row) return row.id end, cut = true },
-    { title = "STATE", value = function(row) return row.stale and "stale" or row.state end,
-      style = function(row) return row.stale and "red" or row.state == "busy" and "green" or nil end },
-    { title = "QUEUES", value = function(row) return table.concat(row.queues or {}, ",") end, cut = true },
-    { title = "THREADS", value = number("threads"), right = true },
-    { title = "RUNNING", value = function(row) return ("%d"):format(#(row.running or {})) end, right = true },
-    { title = "DONE", value = number("done"), right = true },
-    { title = "FAILED", value = number("failed"), right = true },
-    { title = "SEEN", value = function(row)
-      return row.seen_at and ("%s ago"):format(output.duration(math.max(now - row.seen_at, 0)))
-    end },
-  }
+local function number(name)
+  return function(row) return row[name] and ("%d"):format(row[name]) end
 end
+
+local function state(row) return row.stale and "stale" or row.state end
+
+local function queues(row) return table.concat(row.queues or {}, ",") end
+
+local function style(row) return row.stale and "red" or row.state == "busy" and "green" or nil end
+
+local COLUMNS = {
+  { title = "WORKER", value = function(row) return row.id end, cut = true },
+  { title = "STATE", value = state, style = style },
+  { title = "QUEUES", value = queues, cut = true },
+  { title = "THREADS", value = number("threads"), right = true },
+  { title = "RUNNING", value = function(row) return #(row.running or {}) end, right = true },
+  { title = "DONE", value = number("done"), right = true },
+  { title = "FAILED", value = number("failed"), right = true },
+  { title = "SEEN", value = function(row) return row.seen end },
+}
 
 function workers.run(args)
   return session.with(args, function(client)
-    local list = exit.check(require("naq.workers").list(client))
+    local list = exit.check(require("naq.workers").list(client.conn, client.prefix))
     if args.json then
       for _, row in ipairs(list) do
         output.object(KEYS, row)
@@ -41,7 +49,11 @@ function workers.run(args)
     elseif #list == 0 then
       output.line("no worker is running; start one with: naq worker --jobs FILE")
     else
-      output.table(columns(require("naq.core").now()), list)
+      local now = require("naq.core").now()
+      for _, row in ipairs(list) do
+        row.seen = row.seen_at and output.duration(math.max(now - row.seen_at, 0)) .. " ago"
+      end
+      output.table(COLUMNS, list)
     end
   end)
 end
