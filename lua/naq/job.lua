@@ -46,6 +46,13 @@ function Job:result()
   return value, message, code
 end
 
+--- Everything known about the job: attempts, times, worker, error. Shape as `naq job show --json`.
+---@return table? info, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
+function Job:info()
+  local info, message, code = self.client:use(2).results:info(self)
+  return info, message, code
+end
+
 local function unsupported(what)
   return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
 end

@@ -23,6 +23,10 @@ function Results:status(handle)
   return found.state
 end
 
+---@param handle naq.Job
+---@return table? info, string? message, naq.Code? code
+function Results:info(handle) return lookup.show(self.client, handle.id) end
+
 -- One wait of the core's; a wait without an end is a row of these.
 local LONGEST = 3600
 
