@@ -233,6 +233,10 @@ bool naq_loop_connected(naq_loop *loop) {
     return natsConnection_Status(loop->nc) == NATS_CONN_STATUS_CONNECTED;
 }
 
+bool naq_loop_closed(naq_loop *loop) {
+    return natsConnection_Status(loop->nc) == NATS_CONN_STATUS_CLOSED;
+}
+
 void naq_loop_info(naq_loop *loop, naq_server_info *out) {
     memset(out, 0, sizeof *out);
     (void)natsConnection_GetConnectedServerId(loop->nc, out->id, sizeof out->id);

@@ -1,0 +1,101 @@
+/* heartbeat.c -- the worker's record every interval, and the answer to who runs what. */
+#include "run/heartbeat.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "nats/kv.h"
+
+static void put_record(naq_heartbeat *h, naq_buf *b) {
+    naq_buf_puts(b, "{\"id\":");
+    naq_buf_json_string(b, h->worker_id, strlen(h->worker_id));
+    naq_buf_puts(b, ",\"host\":");
+    naq_buf_json_string(b, h->host, strlen(h->host));
+    naq_buf_printf(b, ",\"pid\":%d,\"queues\":[", (int)getpid());
+    for (int i = 0; i < h->n_queues; i++)
+        naq_buf_printf(b, "%s\"%s\"", i > 0 ? "," : "", h->queues[i]);
+    naq_buf_printf(b, "],\"threads\":%d,\"running\":[", h->crew->n);
+    bool busy = false;
+    for (int i = 0; i < h->crew->n; i++) {
+        naq_doing doing;
+        naq_crew_look(h->crew, i, &doing);
+        if (doing.id[0] == '\0') continue;
+        naq_buf_printf(b, "%s\"%s\"", busy ? "," : "", doing.id);
+        busy = true;
+    }
+    const char *state = atomic_load(&h->stopping) ? "stopping" : busy ? "busy" : "idle";
+    naq_buf_printf(b, "],\"state\":\"%s\",\"done\":%ld,\"failed\":%ld,\"started_at\":", state,
+                   atomic_load(&h->done), atomic_load(&h->failed));
+    naq_buf_time(b, h->started_us);
+    naq_buf_puts(b, ",\"seen_at\":");
+    naq_buf_time(b, naq_wall_us());
+    naq_buf_printf(b, ",\"version\":\"%s\",\"heartbeat_interval\":%.3f}", NAQ_VERSION,
+                   (double)h->interval_ms / 1000);
+}
+
+static void beat(naq_heartbeat *h) {
+    char bucket[96];
+    (void)snprintf(bucket, sizeof bucket, "%s_workers", h->prefix);
+    naq_buf record = {0};
+    put_record(h, &record);
+    uint64_t revision;
+    naq_err err;
+    if (!record.failed && naq_kv_put(h->conn, bucket, h->worker_id, record.data, record.len, -1,
+                                     &revision, &err) != NAQ_OK)
+        naq_log(NAQ_WARNING, "worker %s: heartbeat not stored: %s (%s)", h->worker_id, err.message,
+                naq_status_code(err.status));
+    naq_buf_free(&record);
+}
+
+static void body(naq_service *service) {
+    naq_heartbeat *h = service->ctx;
+    do {
+        if (atomic_exchange(&h->repair_wanted, false)) h->repair(h->repair_ctx);
+        beat(h);
+    } while (naq_service_sleep(service, h->interval_ms));
+}
+
+void naq_heartbeat_repair(naq_heartbeat *h) {
+    if (!atomic_exchange(&h->repair_wanted, true)) naq_service_nudge(&h->service);
+}
+
+/* On libnats' thread: is this job running here? */
+static void respond(void *ctx, const char *data, size_t len, naq_buf *out) {
+    naq_heartbeat *h = ctx;
+    naq_buf_printf(out, "{\"worker\":\"%s\",\"running\":", h->worker_id);
+    for (int i = 0; i < h->crew->n; i++) {
+        naq_doing doing;
+        naq_crew_look(h->crew, i, &doing);
+        if (len == 0 || strlen(doing.id) != len || memcmp(doing.id, data, len) != 0) continue;
+        naq_buf_puts(out, "true,\"started_at\":");
+        naq_buf_time(out, doing.started_us);
+        naq_buf_putc(out, '}');
+        return;
+    }
+    naq_buf_puts(out, "false}");
+}
+
+naq_status naq_heartbeat_start(naq_heartbeat *h, naq_err *err) {
+    char subject[96];
+    (void)snprintf(subject, sizeof subject, "%s.w.running", h->prefix);
+    h->started_us = naq_wall_us();
+    naq_service_init(&h->service, "naq-heartbeat", body, h);
+    naq_status status = naq_responder_open(&h->responder, h->conn, subject, respond, h, err);
+    if (status == NAQ_OK) status = naq_service_start(&h->service, err);
+    return status;
+}
+
+void naq_heartbeat_stop(naq_heartbeat *h) {
+    if (h->service.body == NULL) return;
+    naq_service_stop(&h->service);
+    naq_responder_close(h->responder);
+    h->responder = NULL;
+    char bucket[96];
+    (void)snprintf(bucket, sizeof bucket, "%s_workers", h->prefix);
+    naq_err err;
+    if (naq_conn_up(h->conn) && naq_kv_delete(h->conn, bucket, h->worker_id, -1, &err) != NAQ_OK)
+        naq_log(NAQ_INFO, "worker %s: its record was not removed: %s", h->worker_id, err.message);
+}

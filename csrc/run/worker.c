@@ -1,0 +1,462 @@
+/* worker.c -- the I/O thread's turn: read, hand out, take back, store, ack, ask for more.
+ *
+ * The life of a job here: a consumer delivers it (delivered) -> it waits in a slot (offer) -> a Lua
+ * thread runs it (attempt.c) -> it comes back with a verdict (settle) -> its record is published ->
+ * the server says stored (answered) -> ack, slot free. Nothing is acked before what it became is
+ * stored. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "nats/stream.h"
+#include "run/worker_state.h"
+
+enum {
+    ANSWER_MS = 5000, /* a record's publish without an answer is repeated */
+    PAUSE_MS = 250,   /* before one that was refused for lack of a leader or of room */
+    SWEEP_MS = 250,
+    BURST_LOOK_MS = 50,
+    BRISK_MS = 2 /* sleep at most this long while jobs come back quickly: results share wake-ups */
+};
+
+/* Acks and slots
+ * ------------------------------------------------------------------------------------*/
+
+static void release(naq_worker *w, naq_slot *slot) {
+    naq_loop_bury(w->loop, slot->msg);
+    if (slot->again != NULL) naq_loop_bury(w->loop, slot->again);
+    naq_slot_free(&w->slots, slot);
+    w->used--;
+}
+
+static void ack(naq_worker *w, naq_slot *slot) {
+    naq_loop_send(w->loop, slot->reply, "+ACK", 4);
+    release(w, slot);
+}
+
+static void give_back(naq_worker *w, naq_slot *slot) {
+    naq_loop_send(w->loop, slot->reply, "-NAK", 4);
+    release(w, slot);
+}
+
+/* Delivery
+ * --------------------------------------------------------------------------------------------*/
+
+static naq_pull *find_pull(naq_worker *w, const char *consumer) {
+    static __thread int last; /* deliveries come in runs from one consumer */
+    if (last < w->n_pulls && strcmp(w->pulls[last].consumer, consumer) == 0) return &w->pulls[last];
+    for (int i = 0; i < w->n_pulls; i++) {
+        if (strcmp(w->pulls[i].consumer, consumer) != 0) continue;
+        last = i;
+        return &w->pulls[i];
+    }
+    return NULL;
+}
+
+/* After a reconnect the server may deliver again what is still here. Its new reply subject is the
+ * one whose ack counts; running it a second time beside itself would be wrong. */
+static bool already_here(naq_worker *w, naq_msg *m, uint64_t stream_seq) {
+    for (uint32_t i = 0; i < w->slots.count; i++) {
+        naq_slot *slot = &w->slots.all[i];
+        if (slot->msg == NULL || slot->stream_seq != stream_seq) continue;
+        if (slot->again != NULL) naq_loop_bury(w->loop, slot->again);
+        slot->again = m;
+        slot->reply = naq_msg_reply(m);
+        return true;
+    }
+    return false;
+}
+
+void naq_worker_delivered(void *ctx, naq_msg *m) {
+    naq_worker *w = ctx;
+    naq_delivery d;
+    int64_t now = naq_mono_ms();
+    naq_pull *pull = NULL;
+    if (!naq_delivery_parse(naq_msg_reply(m), &d)) {
+        naq_loop_bury(w->loop, m); /* no delivery at all: somebody published to our inbox */
+        return;
+    }
+    if (strcmp(d.consumer, "mover") == 0 && strstr(naq_msg_reply(m), "_delayed.mover.") != NULL) {
+        naq_pull_delivered(&w->mover.pull, d.pending, now);
+        naq_mover_delivered(&w->mover, m);
+        return;
+    }
+    pull = find_pull(w, d.consumer);
+    if (pull != NULL) naq_pull_delivered(pull, d.pending, now);
+    bool grace = now < w->grace_until_ms;
+    if ((grace || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
+    naq_slot *slot = pull != NULL && !w->draining ? naq_slot_take_free(&w->slots) : NULL;
+    if (slot == NULL) {
+        naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
+        naq_loop_bury(w->loop, m);
+        return;
+    }
+    slot->msg = m;
+    slot->reply = naq_msg_reply(m);
+    slot->payload = naq_msg_data(m);
+    slot->payload_len = naq_msg_size(m);
+    slot->pull = pull->index;
+    slot->delivered = d.delivered;
+    slot->stream_seq = d.stream_seq;
+    slot->stored_us = d.stored_us;
+    slot->received_ms = slot->renewed_ms = now;
+    slot->suspect = grace && d.stored_us < w->connected_us;
+    if (!naq_address_parse(naq_msg_subject(m), w->o.prefix, &slot->address)) {
+        slot->bad_address = true;
+        slot->address.queue.at = w->o.queues[pull->index / NAQ_PRIORITIES];
+        slot->address.queue.len = strlen(slot->address.queue.at);
+        slot->address.priority = (naq_priority)(pull->index % NAQ_PRIORITIES);
+    }
+    slot->state = NAQ_SLOT_READY;
+    if (w->fresh_tail != NULL)
+        w->fresh_tail->next = slot;
+    else
+        w->fresh = slot;
+    w->fresh_tail = slot;
+    w->used++;
+    w->begun++;
+}
+
+static void offer_fresh(naq_worker *w) {
+    naq_slots_offer(&w->slots, w->fresh);
+    w->fresh = w->fresh_tail = NULL;
+}
+
+void naq_worker_pull_status(void *ctx, uint32_t token, int status, int64_t pending,
+                            const char *text) {
+    naq_worker *w = ctx;
+    int index = naq_pull_index(token);
+    naq_pull *pull = index < w->n_pulls ? &w->pulls[index] : &w->mover.pull;
+    naq_pull_status(pull, token, status, pending, text, naq_mono_ms());
+    if (pull->missing) naq_heartbeat_repair(&w->heartbeat);
+}
+
+/* What jobs became
+ * --------------------------------------------------------------------------------------*/
+
+static uint32_t token_of(const naq_slot *slot) {
+    return (uint32_t)slot->generation << 16 | slot->index;
+}
+
+static void count(naq_worker *w, const naq_slot *slot) {
+    if (slot->retried) {
+        w->stats.retried++;
+        return;
+    }
+    w->stats.done++;
+    atomic_fetch_add_explicit(&w->heartbeat.done, 1, memory_order_relaxed);
+    if (slot->failed) {
+        w->stats.failed++;
+        atomic_fetch_add_explicit(&w->heartbeat.failed, 1, memory_order_relaxed);
+    }
+}
+
+static void store(naq_worker *w, naq_slot *slot) {
+    char subject[192];
+    naq_err err;
+    naq_results_subject(w->o.prefix, slot->result_class, subject, sizeof subject);
+    size_t n = strlen(subject);
+    const char *id = slot->bad_address ? NULL : slot->address.id.at;
+    if (id != NULL) {
+        memcpy(subject + n, id, slot->address.id.len);
+        subject[n + slot->address.id.len] = '\0';
+    } else {
+        (void)snprintf(subject + n, sizeof subject - n, "bad-id-%" PRIu64, slot->stream_seq);
+    }
+    slot->sent_ms = naq_mono_ms();
+    slot->refused = false;
+    if (naq_loop_publish(w->loop, subject, token_of(slot), slot->expected, slot->record.data,
+                         slot->record.len, &err) == NAQ_OK)
+        return;
+    naq_log(NAQ_ERROR, "job %s: its record cannot be published: %s (%s); it is tried again",
+            naq_msg_subject(slot->msg), err.message, naq_status_code(err.status));
+    slot->refused = true;
+}
+
+/* result_ttl 0: nothing is stored, but who waits is told. Nobody listening costs the server
+ * nothing. */
+static void notify(naq_worker *w, naq_slot *slot) {
+    char subject[192];
+    int n = snprintf(subject, sizeof subject, "%s.n.%.*s", w->o.prefix, (int)slot->address.id.len,
+                     slot->address.id.at);
+    if (n > 0 && (size_t)n < sizeof subject)
+        naq_loop_send(w->loop, subject, slot->record.data, slot->record.len);
+}
+
+static void settle(naq_worker *w, naq_slot *slot) {
+    switch (slot->verdict) {
+    case NAQ_VERDICT_STORE:
+        if (slot->record.failed) {
+            naq_log(NAQ_ERROR, "job %s: out of memory for its record; it is run again",
+                    naq_msg_subject(slot->msg));
+            release(w, slot);
+        } else if (slot->notice_only) {
+            notify(w, slot);
+            count(w, slot);
+            ack(w, slot);
+        } else {
+            slot->state = NAQ_SLOT_STORING;
+            w->storing++;
+            store(w, slot);
+        }
+        break;
+    case NAQ_VERDICT_ACK:
+        count(w, slot);
+        ack(w, slot);
+        break;
+    case NAQ_VERDICT_RETURN:
+        give_back(w, slot);
+        break;
+    case NAQ_VERDICT_LEAVE:
+        release(w, slot);
+        break;
+    }
+}
+
+static void take_back(naq_worker *w) {
+    int n = 0;
+    for (naq_slot *slot = naq_slots_done(&w->slots), *next; slot != NULL; slot = next, n++) {
+        next = slot->next;
+        settle(w, slot);
+        naq_loop_write_if_full(w->loop);
+    }
+    naq_credit_ran(&w->credit, n, naq_mono_ms());
+}
+
+void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
+    naq_worker *w = ctx;
+    if (token & NAQ_MOVER_TOKEN) {
+        naq_mover_answered(&w->mover, token, answer);
+        return;
+    }
+    if ((token & 0xFFFF) >= w->slots.count) return;
+    naq_slot *slot = &w->slots.all[token & 0xFFFF];
+    if (slot->state != NAQ_SLOT_STORING || token_of(slot) != token) return; /* a late one */
+    if (answer->status == NAQ_OK) {
+        w->storing--;
+        count(w, slot);
+        ack(w, slot);
+        return;
+    }
+    if (answer->status == NAQ_WRONG_REVISION) {
+        /* Another worker claimed or ended the job, or this is our own record, stored by a publish
+         * whose answer was lost. Not acked: the next delivery reads the record and knows. */
+        naq_log(NAQ_WARNING, "job %s: the outcome of worker %s is refused: its record is another's",
+                naq_msg_subject(slot->msg), w->id);
+        w->storing--;
+        release(w, slot);
+        return;
+    }
+    if (!slot->refused)
+        naq_log(NAQ_WARNING, "job %s: its record was not stored: %.*s; it is tried again",
+                naq_msg_subject(slot->msg), (int)(answer->text_len > 200 ? 200 : answer->text_len),
+                answer->text);
+    slot->refused = true;
+    slot->sent_ms = naq_mono_ms();
+}
+
+/* Publishes that were refused or never answered go out once more, under the same condition: a
+ * record that was stored after all refuses the second. */
+static void store_again(naq_worker *w, int64_t now) {
+    if (w->storing == 0 || now - w->swept_ms < SWEEP_MS || !naq_loop_connected(w->loop)) return;
+    w->swept_ms = now;
+    for (uint32_t i = 0; i < w->slots.count; i++) {
+        naq_slot *slot = &w->slots.all[i];
+        if (slot->state != NAQ_SLOT_STORING) continue;
+        if (now - slot->sent_ms >= (slot->refused ? PAUSE_MS : ANSWER_MS)) store(w, slot);
+    }
+}
+
+void naq_worker_restored(void *ctx) {
+    naq_worker *w = ctx;
+    naq_log(NAQ_INFO, "worker %s: connected again", w->id);
+    for (int i = 0; i < w->n_pulls; i++)
+        naq_pull_reset(&w->pulls[i]);
+    naq_mover_reset(&w->mover);
+    naq_worker_connected(w);
+    for (uint32_t i = 0; i < w->slots.count; i++)
+        if (w->slots.all[i].state == NAQ_SLOT_STORING) store(w, &w->slots.all[i]);
+}
+
+/* Leases: a third of ack_wait, for all that is here, running or not.
+ * ------------------------------------*/
+
+static void renew_leases(naq_worker *w, int64_t now) {
+    int64_t every = w->ack_wait_ms / 3;
+    if (w->used == 0 || now - w->leases_ms < every / 4) return;
+    w->leases_ms = now;
+    for (uint32_t i = 0; i < w->slots.count; i++) {
+        naq_slot *slot = &w->slots.all[i];
+        if (slot->msg == NULL || now - slot->renewed_ms < every * 3 / 4) continue;
+        naq_loop_send(w->loop, slot->reply, "+WPI", 4);
+        slot->renewed_ms = now;
+    }
+}
+
+/* Asking for more
+ * -----------------------------------------------------------------------------------------*/
+
+static void withdraw(naq_worker *w, int n) {
+    for (naq_slot *slot = naq_slots_withdraw(&w->slots, n), *next; slot != NULL; slot = next) {
+        next = slot->next;
+        w->begun--;
+        give_back(w, slot);
+    }
+}
+
+static void want_more(naq_worker *w, int64_t now) {
+    if (atomic_exchange(&w->repaired, false)) {
+        for (int i = 0; i < w->n_pulls; i++)
+            w->pulls[i].missing = false;
+        w->mover.pull.missing = false;
+    }
+    int takers;
+    int ready = naq_slots_ready(&w->slots, &takers);
+    for (int i = 0; i < w->n_pulls; i++)
+        naq_pull_tick(&w->pulls[i], now);
+    naq_pull_tick(&w->mover.pull, now);
+    if (w->draining || !naq_loop_connected(w->loop)) return;
+
+    int parked = naq_credit_parked(&w->credit, ready, takers, now);
+    if (parked > 0) withdraw(w, parked);
+    int want = naq_credit_want(&w->credit, ready, takers, now);
+    int room = (int)w->slots.n_free - w->o.threads;
+    if (want > room) want = room;
+    if (w->o.max_jobs > 0 && want > w->o.max_jobs - w->begun)
+        want = (int)(w->o.max_jobs - w->begun);
+    naq_credit_share(w->pulls, w->n_pulls, want, now);
+    naq_mover_want(&w->mover, now);
+}
+
+/* Starting to stop
+ * ------------------------------------------------------------------------------------------*/
+
+static void drain(naq_worker *w, naq_stopped why) {
+    if (w->draining) return;
+    w->draining = true;
+    w->stats.why = why;
+    w->drain_until_ms = naq_mono_ms() + w->o.shutdown_ms;
+    atomic_store(&w->heartbeat.stopping, true);
+    offer_fresh(w);
+    withdraw(w, INT_MAX);
+    naq_slots_shut(&w->slots);
+    if (why == NAQ_STOPPED_SIGNAL)
+        naq_log(NAQ_INFO, "worker %s: draining: %d jobs still run", w->id, w->used);
+}
+
+void naq_worker_signalled(void *ctx) {
+    naq_worker *w = ctx;
+    struct signalfd_siginfo info;
+    while (read(w->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        w->signals++;
+}
+
+/* Burst: nothing pending and nothing running, anywhere. Asked only while there is nothing to do
+ * here. */
+static bool nothing_left(naq_worker *w, int64_t now) {
+    if (w->used > 0 || now - w->burst_look_ms < BURST_LOOK_MS) return false;
+    w->burst_look_ms = now;
+    char stream[96];
+    (void)snprintf(stream, sizeof stream, "%s_jobs", w->o.prefix);
+    for (int i = 0; i < w->n_pulls; i++) {
+        naq_consumer_info info;
+        naq_err err;
+        if (naq_consumer_look(w->conn, stream, w->pulls[i].consumer, &info, &err) != NAQ_OK)
+            return false;
+        if (info.pending > 0 || info.ack_pending > 0) return false;
+    }
+    return true;
+}
+
+static void look_whether_to_stop(naq_worker *w, int64_t now) {
+    if (w->draining) return;
+    if (atomic_load(&w->stop) > 0) drain(w, NAQ_STOPPED_STOP);
+    if (w->signals > 0) drain(w, NAQ_STOPPED_SIGNAL);
+    if (w->o.max_jobs > 0 && w->begun >= w->o.max_jobs && w->used == 0)
+        drain(w, NAQ_STOPPED_MAX_JOBS);
+    if (w->o.burst && !w->draining && nothing_left(w, now)) drain(w, NAQ_STOPPED_BURST);
+}
+
+static void cut_off(naq_worker *w) {
+    for (uint32_t i = 0; i < w->slots.count; i++) {
+        naq_slot *slot = &w->slots.all[i];
+        if (slot->msg == NULL) continue;
+        naq_log(NAQ_WARNING,
+                "job %s is cut off and given back: it ran longer than the shutdown timeout",
+                naq_msg_subject(slot->msg));
+        naq_loop_send(w->loop, slot->reply, "-NAK", 4);
+    }
+}
+
+/* Whether the loop ends here; look_whether_to_stop() has decided to drain before. */
+static bool ended(naq_worker *w, int64_t now) {
+    if (w->signals > 1) {
+        w->stats.why = NAQ_STOPPED_AT_ONCE;
+        return true;
+    }
+    if (!w->draining) return false;
+    if (w->used == 0) return true;
+    if (now < w->drain_until_ms) return false;
+    cut_off(w);
+    w->stats.why = NAQ_STOPPED_TIMEOUT;
+    return true;
+}
+
+/* The turn
+ * ----------------------------------------------------------------------------------------------------*/
+
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t next_deadline(naq_worker *w, int64_t now) {
+    int64_t at = naq_pull_deadline(&w->mover.pull, now);
+    for (int i = 0; i < w->n_pulls; i++)
+        at = earlier(at, naq_pull_deadline(&w->pulls[i], now));
+    at = earlier(at, naq_credit_deadline(&w->credit, now));
+    if (w->used > 0) at = earlier(at, w->leases_ms + w->ack_wait_ms / 12 + 1);
+    if (w->storing > 0) at = earlier(at, w->swept_ms + SWEEP_MS);
+    if (w->draining) at = earlier(at, w->drain_until_ms);
+    if (w->o.burst && w->used == 0) at = earlier(at, w->burst_look_ms + BURST_LOOK_MS);
+    if (naq_credit_brisk(&w->credit, now) && w->used > w->storing) at = earlier(at, now + BRISK_MS);
+    return at;
+}
+
+bool naq_worker_busy(void *ctx) {
+    naq_worker *w = ctx;
+    return atomic_load(&w->slots.n_done) > 0 || (atomic_load(&w->stop) > 0 && !w->draining);
+}
+
+naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) {
+    naq_log(NAQ_INFO, "worker %s: %d threads, %d queues", w->id, w->o.threads, w->o.n_queues);
+    for (;;) {
+        int64_t now = naq_mono_ms();
+        offer_fresh(w);
+        take_back(w);
+        store_again(w, now);
+        renew_leases(w, now);
+        look_whether_to_stop(w, now);
+        if (ended(w, now)) break;
+        want_more(w, now);
+        naq_loop_turn(w->loop, next_deadline(w, now), !naq_worker_busy(w));
+        if (naq_loop_closed(w->loop))
+            return naq_fail(err, NAQ_CONNECTION, "worker %s: the connection was closed for good",
+                            w->id);
+    }
+    *stats = w->stats;
+    return NAQ_OK;
+}
+
+void naq_worker_stop(naq_worker *w) {
+    atomic_fetch_add(&w->stop, 1);
+    naq_loop_wake(w->loop);
+}
+
+const char *naq_worker_id_peek(naq_worker *w) {
+    return w->id;
+}

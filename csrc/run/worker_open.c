@@ -1,0 +1,181 @@
+/* worker_open.c -- bringing a worker up, in the order that gets the first job begun soonest, and
+ * down. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "nats/pool.h"
+#include "nats/stream.h"
+#include "run/worker_state.h"
+
+enum {
+    SLOTS = 4096,
+    QUEUES_MAX = 1000, /* pull indexes have 12 bits, three a queue */
+    GRACE_MS = 2000,
+    FLUSH_MS = 2000
+};
+
+void naq_worker_connected(naq_worker *w) {
+    w->grace_until_ms = naq_mono_ms() + GRACE_MS;
+    w->connected_us = naq_wall_us();
+}
+
+static void make_id(naq_worker *w) {
+    if (gethostname(w->host, sizeof w->host) != 0) (void)snprintf(w->host, sizeof w->host, "host");
+    w->host[sizeof w->host - 1] = '\0';
+    uint32_t tail = 0;
+    if (getrandom(&tail, sizeof tail, 0) != (ssize_t)sizeof tail) tail = (uint32_t)naq_wall_us();
+    (void)snprintf(w->id, sizeof w->id, "%.64s-%d-%06x", w->o.name != NULL ? w->o.name : w->host,
+                   (int)getpid(), tail & 0xFFFFFF);
+    /* It is a key and part of JSON texts: whatever a host may be called, the id is plain. */
+    for (char *c = w->id; *c != '\0'; c++)
+        if (!naq_id_valid(c, 1) && *c != '.') *c = '-';
+}
+
+/* Blocked before any thread starts, so that all inherit it and the signals wait for the I/O thread.
+ */
+static naq_status open_signals(naq_worker *w, naq_err *err) {
+    w->signal_fd = -1;
+    if (!w->o.handle_signals) return NAQ_OK;
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    w->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (w->signal_fd < 0) return naq_fail(err, NAQ_INVALID, "worker: signals cannot be watched");
+    return NAQ_OK;
+}
+
+static naq_status open_consumers(naq_worker *w, naq_err *err) {
+    w->n_pulls = w->o.n_queues * NAQ_PRIORITIES;
+    w->pulls = calloc((size_t)w->n_pulls, sizeof *w->pulls);
+    if (w->pulls == NULL) return naq_fail(err, NAQ_INVALID, "worker: out of memory");
+    w->ack_wait_ms = INT64_MAX;
+    for (int i = 0; i < w->n_pulls; i++) {
+        const char *queue = w->o.queues[i / NAQ_PRIORITIES];
+        naq_priority priority = (naq_priority)(i % NAQ_PRIORITIES);
+        naq_consumer_info info;
+        naq_status status = naq_consumer_ensure(w->conn, w->o.prefix, queue, priority,
+                                                w->o.ack_wait_ms, &info, err);
+        if (status != NAQ_OK) return status;
+        if (info.ack_wait_ms != w->o.ack_wait_ms && priority == NAQ_NORMAL)
+            naq_log(NAQ_WARNING, "queue %s: its ack_wait is %.3g s and stays so, not %.3g s", queue,
+                    (double)info.ack_wait_ms / 1000, (double)w->o.ack_wait_ms / 1000);
+        if (info.ack_wait_ms < w->ack_wait_ms) w->ack_wait_ms = info.ack_wait_ms;
+    }
+    return naq_mover_ensure(w->conn, w->o.prefix, err);
+}
+
+static void init_pulls(naq_worker *w) {
+    char stream[96], consumer[140];
+    (void)snprintf(stream, sizeof stream, "%s_jobs", w->o.prefix);
+    for (int i = 0; i < w->n_pulls; i++) {
+        (void)snprintf(consumer, sizeof consumer, "%s_%s", w->o.queues[i / NAQ_PRIORITIES],
+                       NAQ_PRIORITY_NAMES[i % NAQ_PRIORITIES]);
+        naq_pull_init(&w->pulls[i], w->loop, (uint16_t)i, stream, consumer);
+    }
+    naq_mover_init(&w->mover, w->loop, w->o.prefix, (uint16_t)w->n_pulls);
+}
+
+/* On the heartbeat's thread, because it blocks. */
+static void make_consumers_again(void *ctx) {
+    naq_worker *w = ctx;
+    naq_err err;
+    naq_layout_options layout = {.prefix = w->o.prefix, .worker_ttl_ms = w->o.ttl_ms};
+    naq_status status = naq_layout_ensure(w->conn, &layout, NULL, NULL, &err);
+    for (int i = 0; i < w->n_pulls && status == NAQ_OK; i++) {
+        naq_consumer_info info;
+        status =
+            naq_consumer_ensure(w->conn, w->o.prefix, w->o.queues[i / NAQ_PRIORITIES],
+                                (naq_priority)(i % NAQ_PRIORITIES), w->o.ack_wait_ms, &info, &err);
+    }
+    if (status == NAQ_OK) status = naq_mover_ensure(w->conn, w->o.prefix, &err);
+    if (status != NAQ_OK)
+        naq_log(NAQ_ERROR, "worker %s: its consumers cannot be made: %s (%s)", w->id, err.message,
+                naq_status_code(err.status));
+    atomic_store(&w->repaired, true); /* the next silence asks again */
+    naq_loop_wake(w->loop);
+}
+
+static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
+    naq_heartbeat *h = &w->heartbeat;
+    h->crew = &w->crew;
+    h->conn = w->conn;
+    h->prefix = w->o.prefix;
+    h->worker_id = w->id;
+    h->host = w->host;
+    h->queues = w->o.queues;
+    h->n_queues = w->o.n_queues;
+    h->interval_ms = w->o.heartbeat_ms;
+    h->repair = make_consumers_again;
+    h->repair_ctx = w;
+    return naq_heartbeat_start(h, err);
+}
+
+static naq_status open_crew(naq_worker *w, naq_err *err) {
+    naq_bench bench = {.conn = w->conn,
+                       .prefix = w->o.prefix,
+                       .worker_id = w->id,
+                       .slots = &w->slots,
+                       .max_crashes = w->o.max_crashes,
+                       .result_ttl = w->o.result_ttl,
+                       .max_payload = (size_t)naq_conn_max_payload(w->conn)};
+    return naq_crew_open(&w->crew, w->o.threads, &bench, w->loop, &w->o.vm, err);
+}
+
+naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_err *err) {
+    if (o->n_queues > QUEUES_MAX)
+        return naq_fail(err, NAQ_CONFIGURATION, "worker: %d queues, at most %d", o->n_queues,
+                        QUEUES_MAX);
+    naq_worker *w = calloc(1, sizeof *w);
+    if (w == NULL) return naq_fail(err, NAQ_INVALID, "worker: out of memory");
+    w->o = *o;
+    make_id(w);
+    naq_layout_options layout = {.prefix = o->prefix, .worker_ttl_ms = o->ttl_ms};
+    naq_loop_handlers handlers = {.ctx = w,
+                                  .delivered = naq_worker_delivered,
+                                  .answered = naq_worker_answered,
+                                  .pull_status = naq_worker_pull_status,
+                                  .restored = naq_worker_restored,
+                                  .busy = naq_worker_busy};
+    naq_status status = open_signals(w, err);
+    if (status == NAQ_OK) status = naq_slots_open(&w->slots, SLOTS, err);
+    if (status == NAQ_OK) status = naq_pool_acquire(&w->conn, o->connect, err);
+    if (status == NAQ_OK) status = naq_loop_open(&w->loop, o->connect, &handlers, err);
+    if (status == NAQ_OK) status = naq_layout_ensure(w->conn, &layout, NULL, NULL, err);
+    if (status == NAQ_OK) status = open_consumers(w, err);
+    if (status == NAQ_OK) {
+        init_pulls(w);
+        naq_worker_connected(w);
+        status = open_crew(w, err);
+    }
+    if (status == NAQ_OK) status = open_heartbeat(w, err);
+    if (status == NAQ_OK && w->signal_fd >= 0)
+        status = naq_loop_watch(w->loop, w->signal_fd, naq_worker_signalled, w, err);
+    if (status != NAQ_OK) {
+        naq_worker_close(w);
+        return status;
+    }
+    *out = w;
+    return NAQ_OK;
+}
+
+void naq_worker_close(naq_worker *w) {
+    if (w == NULL) return;
+    if (w->slots.all != NULL) naq_slots_shut(&w->slots);
+    naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
+    naq_crew_close(&w->crew);
+    naq_loop_close(w->loop, FLUSH_MS); /* the last acks are on their way before the process ends */
+    naq_pool_release(w->conn);
+    naq_slots_close(&w->slots);
+    free(w->pulls);
+    if (w->signal_fd >= 0) close(w->signal_fd);
+    free(w);
+}
