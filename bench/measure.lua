@@ -138,7 +138,8 @@ end
 
 --- The same where a client has no server figure of its own.
 function measure.client_note(name, list)
-  return ("%s: client %.2f µs a job"):format(name, measure.spread(measure.pick(list, "client_us"))[2])
+  local client = measure.spread(measure.pick(list, "client_us"))[2]
+  return ("%s: client %.2f µs a job"):format(name, client)
 end
 
 return measure

@@ -23,7 +23,8 @@ end
 
 local function cells(line)
   if line.broken then
-    return { line.name, "not measured: " .. line.broken:gsub("%s+", " "), "", "", "", "" }
+    local sentence = line.broken:match("^%s*([^\n]*)")
+    return { line.name, "not measured: " .. sentence, "", "", "", "" }
   end
   local target = line.target[1] .. " " .. (line.target_text or tostring(line.target[2]))
   return {
@@ -42,6 +43,7 @@ local HEAD = { "row", "naq", "baseline", "ratio", "target", "" }
 function report.line(line)
   io.stderr:write("   ", table.concat(cells(line), " | "), "\n")
   for _, note in ipairs(line.notes or {}) do io.stderr:write("     ", note, "\n") end
+  if line.broken then io.stderr:write("     ", line.broken, "\n") end
 end
 
 local function width(text)
@@ -80,7 +82,7 @@ local function machine()
     ("%s cores of %s"):format(cores, model),
     ("%.0f GB"):format((tonumber(memory) or 0) / 1048576),
     system,
-    "Linux " .. command_output("uname -r"),
+    "Linux " .. command_output("uname -r | cut -d- -f1"),
     command_output("nats-server --version"),
     "libnats " .. command_output("pkg-config --modversion libnats"),
     _VERSION,

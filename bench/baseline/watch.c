@@ -2,6 +2,7 @@
  * both by the same means:
  *
  *   rate        records: from the server's own timestamps of the first and the last record
+ *   ack_rate    the same up to the last ack
  *   drain_rate  from the first look at which the queue had shrunk to the one that found it empty
  *   client_us, server_us  CPU a job, of the program and of the server (server=PID) */
 #include "baseline.h"
@@ -35,6 +36,11 @@ static void print_records(jsCtx *js) {
     jsStreamInfo_Destroy(si);
     if (n < 2) return;
     printf(" rate=%.0f", rate_between(js, n, 0, 1));
+    /* Up to the last ack: a short run ends with many jobs recorded and not acked yet. */
+    jsConsumerInfo *ci = NULL;
+    check(js_GetConsumerInfo(&ci, js, JOBS_STREAM, consumer_name(), NULL, NULL), "consumer");
+    printf(" ack_rate=%.0f", (double)n / (double)(ci->AckFloor.Last - record_time(js, 1)) * 1e9);
+    jsConsumerInfo_Destroy(ci);
     printf(" rate_half1=%.0f rate_half2=%.0f", rate_between(js, n, 0, 0.5),
            rate_between(js, n, 0.5, 1));
 }

@@ -19,7 +19,7 @@ return function(measure, options)
     return function()
       local runs = {}
       for i = 1, 9 do runs[i] = fn() end
-      return { rate = measure.spread(measure.pick(runs, "rate"))[2] }
+      return { ack_rate = measure.spread(measure.pick(runs, "ack_rate"))[2] }
     end
   end
   local rounds = math.min(options.rounds, 3)
@@ -34,7 +34,7 @@ return function(measure, options)
       unit = "jobs/s",
       base_name = "1000 queued",
       target = { ">=", 0.85 },
-      notes = { server:format(base_deep.rate, options.deep, base_shallow.rate) },
-    }, deep, shallow, "rate"),
+      notes = { server:format(base_deep.ack_rate, options.deep, base_shallow.ack_rate) },
+    }, deep, shallow, "ack_rate"),
   }
 end
