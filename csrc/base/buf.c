@@ -43,10 +43,6 @@ void naq_buf_puts(naq_buf *b, const char *text) {
     naq_buf_put(b, text, strlen(text));
 }
 
-void naq_buf_putc(naq_buf *b, char c) {
-    naq_buf_put(b, &c, 1);
-}
-
 void naq_buf_int(naq_buf *b, int64_t n) {
     char digits[24];
     size_t at = sizeof digits;

@@ -24,7 +24,12 @@ char *naq_buf_reserve(naq_buf *b, size_t n);
 
 void naq_buf_put(naq_buf *b, const void *bytes, size_t n);
 void naq_buf_puts(naq_buf *b, const char *text);
-void naq_buf_putc(naq_buf *b, char c);
+static inline void naq_buf_putc(naq_buf *b, char c) {
+    if (b->len < b->cap && !b->failed)
+        b->data[b->len++] = c;
+    else
+        naq_buf_put(b, &c, 1);
+}
 void naq_buf_int(naq_buf *b, int64_t n);
 /* Microseconds as seconds with six digits after the point: how times stand in JSON. */
 void naq_buf_time(naq_buf *b, int64_t us);

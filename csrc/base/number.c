@@ -160,12 +160,12 @@ static size_t put_decimal(char *to, uint64_t n, int decimals) {
     return len + (size_t)decimals;
 }
 
-/* 15 digits are always kept by a double, 17 always tell it from all others. */
-static size_t format_slowly(double value, char *out) {
+/* A double keeps any 15 digits; 17 tell it from all others. Begins with as many as given. */
+static size_t format_slowly(double value, int digits, char *out) {
     locale_t c = c_locale();
     locale_t before = uselocale(c);
     int len = 0;
-    for (int digits = 15; digits <= 17; digits++) {
+    for (; digits <= 17; digits++) {
         len = snprintf(out, NAQ_DOUBLE_MAX, "%.*g", digits, value);
         if (digits == 17 || strtod_l(out, NULL, c) == value) break;
     }
@@ -196,6 +196,8 @@ size_t naq_double_format(double value, char out[NAQ_DOUBLE_MAX]) {
             if ((double)n / POWERS[decimals] == size)
                 return sign + put_decimal(out + sign, n, decimals);
         }
+        /* From 0.001 up, 18 decimals hold 15 digits: such a text would have been found. */
+        if (size >= 1e-3) return format_slowly(value, 16, out);
     }
-    return format_slowly(value, out);
+    return format_slowly(value, 15, out);
 }
