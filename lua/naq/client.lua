@@ -124,7 +124,7 @@ end
 --- The live workers; shape as `naq workers --json`.
 ---@return naq.WorkerInfo[]? workers, string? message, naq.Code? code
 function Client:workers()
-  local list, message, code = workers.list(self:use(2).conn, self.prefix)
+  local list, message, code = workers.list(self:use(2))
   return list, message, code
 end
 

@@ -133,7 +133,7 @@ end
 
 -- The answer of the worker that runs the job, asked of all that live.
 local function ask_workers(client, id)
-  local list, message, code = workers.list(client.conn, client.prefix)
+  local list, message, code = workers.list(client)
   if not list then return nil, message, code end
   local living = 0
   for _, worker in ipairs(list) do
@@ -165,7 +165,7 @@ local function look(client, id, hint)
   if found then
     -- A claim names the worker; without one, nothing but the workers knows.
     local claim = record and record.state == "running" and record.worker
-    if claim and workers.lives(client.conn, client.prefix, claim) then
+    if claim and workers.lives(client, claim) then
       found.state, found.runner = "running", record
       return found
     end
@@ -188,7 +188,7 @@ end
 ---@param id string
 ---@param hint? {queue: string?, priority: string?}
 ---@return naq.Found? found, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
-function lookup.find(client, id, hint)
+function lookup.locate(client, id, hint)
   for _ = 1, 2 do
     local found, message, code = look(client, id, hint)
     if found or code then return found, message, code end
@@ -257,11 +257,11 @@ end
 ---@param client naq.Client
 ---@param id string
 ---@return table? shown, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED, INVALID
-function lookup.show(client, id)
+function lookup.find(client, id)
   if not core.valid_id(id) then
     return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(id)), errors.INVALID
   end
-  local found, message, code = lookup.find(client, id)
+  local found, message, code = lookup.locate(client, id)
   if not found then return nil, message, code end
   local record = found.record or {}
   local payload = found.payload

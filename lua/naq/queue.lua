@@ -321,7 +321,7 @@ function Queue:stats()
   if delayed then stats.delayed = delayed[self.name] or 0 end
 
   local list
-  list, message, code = workers.list(client.conn, client.prefix)
+  list, message, code = workers.list(client)
   if not list then return nil, context(self, message), code end
   for _, worker in ipairs(list) do
     for _, served in ipairs(worker.queues or {}) do

@@ -18,7 +18,7 @@ function results.new(client) return setmetatable({ client = client }, Results) e
 ---@param handle naq.Job
 ---@return string? state, string? message, naq.Code? code
 function Results:status(handle)
-  local found, message, code = lookup.find(self.client, handle.id, handle)
+  local found, message, code = lookup.locate(self.client, handle.id, handle)
   if not found then return nil, message, code end
   return found.state
 end
@@ -75,7 +75,7 @@ function Results:result(handle)
   if not record and code == errors.JOB_NOT_FOUND then
     if handle.ended then return value_of(id, handle.ended) end
     local found
-    found, message, code = lookup.find(self.client, id, handle)
+    found, message, code = lookup.locate(self.client, id, handle)
     -- It may have ended between the two looks.
     if found then record = job.TERMINAL[found.state] and found.record or { state = found.state } end
   end

@@ -24,7 +24,7 @@ local WORKER = {
     check = names_problem,
     doc = "queues to serve (the default one)",
   },
-  jobs = { type = { "strings", "string" }, doc = "job files" },
+  files = { type = { "strings", "string" }, doc = "job files" },
   dirs = { type = { "strings", "string" }, doc = "directories of files that each return one job" },
   name = { type = "string", check = names_problem, doc = "first part of the worker's id (the host's name)" },
   burst = { type = "boolean", doc = "stop when nothing is pending or running" },
@@ -51,7 +51,7 @@ Worker.__name = "naq.Worker"
 
 --- Open a worker: connect, and load the job files. Raises at `level` (default 1: the calling function)
 --- for options that are misspelt or mistyped.
----@param given table  queues, jobs, dirs, name, burst, max_jobs, handle_signals; and configuration
+---@param given table  queues, files, dirs, name, burst, max_jobs, handle_signals; and configuration
 ---@param level? integer
 ---@return naq.Worker? worker, string? message, naq.Code? code
 function worker.new(given, level)
@@ -70,12 +70,13 @@ function worker.new(given, level)
   options.apply(WORKER, own, level + 1)
   local resolved, message, code = config.resolve(rest, level + 1)
   if not resolved then return nil, message, code end
-  local files, dirs, queues = list(own.jobs), list(own.dirs), list(own.queues)
+  local files, dirs, queues = list(own.files), list(own.dirs), list(own.queues)
   if #files == 0 and #dirs == 0 then
-    return nil, "worker: no job files (jobs) and no directory of them (dirs)", errors.CONFIGURATION
+    return nil, "worker: no job files (files) and no directory of them (dirs)", errors.CONFIGURATION
   end
   if not core.worker then return nil, "worker: workers need Lua 5.4", errors.UNSUPPORTED end
 
+  core.configure_log(resolved.logging)
   local made
   made, message, code = core.worker({
     connect = config.connect_options(resolved),

@@ -30,11 +30,10 @@ local function read(text, now)
 end
 
 --- All workers that have a record, by id.
----@param conn naq.CoreConn
----@param prefix string
+---@param client naq.Client
 ---@return naq.WorkerInfo[]? workers, string? message, naq.Code? code
-function workers.list(conn, prefix)
-  local entries, message, code = conn:kv_entries(prefix .. "_workers")
+function workers.list(client)
+  local entries, message, code = client.conn:kv_entries(client.prefix .. "_workers")
   if not entries then
     -- A server that no worker has seen has no bucket.
     if code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION then return {} end
@@ -49,9 +48,11 @@ function workers.list(conn, prefix)
 end
 
 --- Whether a worker's record is fresh.
+---@param client naq.Client
+---@param id string
 ---@return boolean
-function workers.lives(conn, prefix, id)
-  local text = conn:kv_get(prefix .. "_workers", id)
+function workers.lives(client, id)
+  local text = client.conn:kv_get(client.prefix .. "_workers", id)
   local worker = text and read(text, core.now())
   return worker ~= nil and not worker.stale
 end
