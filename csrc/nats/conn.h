@@ -42,6 +42,8 @@ typedef struct naq_server_info {
 naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err);
 /* [blocks a moment] Flushes, then closes. NULL is fine. */
 void naq_conn_close(naq_conn *c);
+/* The same without the flush: never waits for the network (for finalizers). */
+void naq_conn_drop(naq_conn *c);
 
 struct __natsConnection;
 struct __natsOptions;
@@ -58,13 +60,22 @@ typedef struct naq_conn_settings naq_conn_settings;
 naq_conn_settings *naq_conn_settings_new(const naq_conn_options *o);
 void naq_conn_settings_free(naq_conn_settings *s);
 const naq_conn_options *naq_conn_settings_peek(const naq_conn_settings *s);
+const char *naq_conn_settings_key_peek(const naq_conn_settings *s);
 
 /* "nats://127.0.0.1:4222" or a list of them, joined by ", ", user info removed: safe to print. */
 void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size);
 
+/* [blocks a moment, the first time for each server] name, version and cluster are read from the
+ * greeting of a second, short connection, because libnats 3.4 keeps them to itself; "" where that
+ * does not work. */
 void naq_conn_info(naq_conn *c, naq_server_info *out);
+/* The id of the server connected to, "" while there is none; not blocking. */
+void naq_conn_server_id(naq_conn *c, char *out, size_t size);
+/* How many servers the cluster has; 1 when it is not one. [blocks] as naq_conn_info. */
+int naq_conn_cluster_size(naq_conn *c);
 naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err); /* [blocks] */
-bool naq_conn_up(naq_conn *c); /* connected right now; not blocking */
+bool naq_conn_up(naq_conn *c);   /* connected right now; not blocking */
+bool naq_conn_dead(naq_conn *c); /* closed for good: reconnecting was given up; not blocking */
 int64_t naq_conn_max_payload(naq_conn *c);
 
 /* [blocks] One request and its answer. On NAQ_OK the answer's bytes are appended to answer. status
@@ -74,5 +85,17 @@ naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, 
 /* [buffers] Core NATS publish, no answer. */
 naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
                             naq_err *err);
+/* [blocks] Until the server has taken everything published so far. */
+naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err);
+
+/* What the server refused. It tells so beside the request, which then only times out: take the mark
+ * before, and ask with it after a timeout. NAQ_PERMISSION in err when subject was refused since. */
+uint64_t naq_conn_denials(naq_conn *c);
+bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err);
+
+/* The process that opened c. */
+int naq_conn_pid(const naq_conn *c);
+/* NAQ_FORKED when libnats was first used by another process than this one. */
+naq_status naq_conn_fork_check(naq_err *err);
 
 #endif

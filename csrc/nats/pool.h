@@ -11,7 +11,8 @@
 
 /* [blocks] Shared and counted: each acquire needs one release. */
 naq_status naq_pool_acquire(naq_conn **out, const naq_conn_options *o, naq_err *err);
-/* The last release closes the connection, outside the lock. NULL is fine. */
+/* The last release closes the connection, outside the lock and without waiting for the network: who
+ * has published and wants it gone out calls naq_conn_flush() before. NULL is fine. */
 void naq_pool_release(naq_conn *c);
 /* NAQ_FORKED when c was opened by another process: every use of a handle starts with this. */
 naq_status naq_pool_check(const naq_conn *c, naq_err *err);

@@ -1,0 +1,342 @@
+/* conn.c -- one ordinary connection: opened, asked, closed. Any thread.
+ *
+ * Reconnecting is libnats' business. Two holders share a naq_conn: its owner, and libnats, whose
+ * callbacks may still come for a moment after a close; its last one, "closed", lets go. */
+#include "nats/conn.h"
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/greeting.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "nats/nstatus.h"
+
+enum { GREETING_MS = 1000, CLOSE_FLUSH_MS = 1000 };
+
+struct naq_conn {
+    natsConnection *nc;
+    pid_t pid;
+    atomic_int holders;
+    atomic_bool unsaid; /* published, and nothing heard from the server since */
+    char servers[256];  /* for messages */
+
+    pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
+    char denied[256];
+    uint64_t denials;
+    naq_server_info known; /* what the greeting of server known.id said */
+    int cluster_size;
+};
+
+/* The process that first called libnats; its threads live there and nowhere else. */
+static atomic_int library_pid;
+
+naq_status naq_conn_fork_check(naq_err *err) {
+    int none = 0, me = (int)getpid();
+    if (atomic_compare_exchange_strong(&library_pid, &none, me) || none == me) return NAQ_OK;
+    return naq_fail(err, NAQ_FORKED,
+                    "process %d was forked from %d after that had connected to NATS: connect only "
+                    "after the fork",
+                    me, none);
+}
+
+static void let_go(naq_conn *c) {
+    if (atomic_fetch_sub(&c->holders, 1) > 1) return;
+    pthread_mutex_destroy(&c->mu);
+    free(c);
+}
+
+static void on_closed(natsConnection *nc, void *closure) {
+    (void)nc;
+    let_go(closure);
+}
+
+static void on_disconnected(natsConnection *nc, void *closure) {
+    (void)nc;
+    naq_log(NAQ_WARNING, "nats: lost the connection to %s", ((naq_conn *)closure)->servers);
+}
+
+static void on_reconnected(natsConnection *nc, void *closure) {
+    (void)nc;
+    naq_log(NAQ_INFO, "nats: connected to %s again", ((naq_conn *)closure)->servers);
+}
+
+/* Refused subjects come here, beside the request that then hears nothing. */
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure) {
+    (void)sub;
+    naq_conn *c = closure;
+    const char *text = NULL;
+    (void)natsConnection_GetLastError(nc, &text);
+    if (s == NATS_NOT_PERMITTED || (text != NULL && strstr(text, "ermissions") != NULL)) {
+        pthread_mutex_lock(&c->mu);
+        c->denials++;
+        (void)snprintf(c->denied, sizeof c->denied, "%s", text != NULL ? text : "");
+        pthread_mutex_unlock(&c->mu);
+    }
+    naq_log(NAQ_WARNING, "nats: %s: %s", c->servers,
+            text != NULL && text[0] != '\0' ? text : natsStatus_GetText(s));
+}
+
+uint64_t naq_conn_denials(naq_conn *c) {
+    pthread_mutex_lock(&c->mu);
+    uint64_t n = c->denials;
+    pthread_mutex_unlock(&c->mu);
+    return n;
+}
+
+bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err) {
+    char text[sizeof c->denied];
+    pthread_mutex_lock(&c->mu);
+    bool since = c->denials != mark;
+    memcpy(text, c->denied, sizeof text);
+    pthread_mutex_unlock(&c->mu);
+    /* The server quotes the subject in its own words, with or without case changes. */
+    if (!since || strcasestr(text, subject) == NULL) return false;
+    (void)naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to use %s", c->servers,
+                   subject);
+    return true;
+}
+
+static natsStatus set_callbacks(natsOptions *options, naq_conn *c) {
+    natsStatus s = natsOptions_SetClosedCB(options, on_closed, c);
+    if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(options, on_disconnected, c);
+    if (s == NATS_OK) s = natsOptions_SetReconnectedCB(options, on_reconnected, c);
+    if (s == NATS_OK) s = natsOptions_SetErrorHandler(options, on_error, c);
+    return s;
+}
+
+naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err) {
+    natsOptions *options = NULL;
+    naq_status status = naq_conn_options_make(&options, o, err);
+    if (status != NAQ_OK) return status;
+    naq_conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        natsOptions_Destroy(options);
+        return naq_fail(err, NAQ_CONNECTION, "opening a connection: out of memory");
+    }
+    c->pid = getpid();
+    atomic_init(&c->holders, 2);
+    pthread_mutex_init(&c->mu, NULL);
+    naq_conn_servers_public(o, c->servers, sizeof c->servers);
+    natsStatus s = set_callbacks(options, c);
+    if (s == NATS_OK) s = natsConnection_Connect(&c->nc, options);
+    if (s == NATS_OK) {
+        *out = c;
+    } else {
+        if (s == NATS_TIMEOUT)
+            status = naq_fail(
+                err, NAQ_TIMEOUT, "no answer from %s in %lld ms", c->servers,
+                (long long)(o->connection_timeout_ms > 0 ? o->connection_timeout_ms : 5000));
+        else
+            status = naq_from_nats(err, s, 0, "cannot connect to %s", c->servers);
+        let_go(c); /* a connection that never was calls no "closed" */
+        let_go(c);
+    }
+    natsOptions_Destroy(options);
+    return status;
+}
+
+void naq_conn_drop(naq_conn *c) {
+    if (c == NULL || c->pid != getpid()) return; /* after a fork there is nothing to close */
+    natsConnection *nc = c->nc;
+    natsConnection_Close(nc);
+    natsConnection_Destroy(nc);
+    let_go(c);
+}
+
+void naq_conn_close(naq_conn *c) {
+    naq_err ignored;
+    if (c != NULL && c->pid == getpid() && atomic_load(&c->unsaid) && naq_conn_up(c))
+        (void)naq_conn_flush(c, CLOSE_FLUSH_MS, &ignored);
+    naq_conn_drop(c);
+}
+
+natsConnection *naq_conn_nats_peek(naq_conn *c) {
+    return c->nc;
+}
+
+int naq_conn_pid(const naq_conn *c) {
+    return (int)c->pid;
+}
+
+/* The part of a server's URL that may be printed, and its host and port. */
+static void split_url(const char *url, char *public, size_t size, char host[256], char port[8]) {
+    const char *rest = strstr(url, "://");
+    int scheme = rest != NULL ? (int)(rest + 3 - url) : 0;
+    rest = url + scheme;
+    const char *at = strrchr(rest, '@');
+    if (at != NULL) rest = at + 1;
+    (void)snprintf(public, size, "%.*s%s", scheme, url, rest);
+    const char *colon = strrchr(rest, ':');
+    const char *bracket = strchr(rest, ']');
+    size_t n = colon != NULL && (bracket == NULL || colon > bracket) ? (size_t)(colon - rest)
+                                                                     : strlen(rest);
+    (void)snprintf(port, 8, "%.7s", rest[n] == ':' ? rest + n + 1 : "4222");
+    if (rest[0] == '[' && bracket != NULL) {
+        rest++;
+        n -= 2;
+    }
+    (void)snprintf(host, 256, "%.*s", (int)n, rest);
+}
+
+static void take_text(naq_slice value, char *out, size_t size) {
+    naq_buf text = {0};
+    naq_err ignored;
+    if (naq_json_unescape(value, &text, &ignored) == NAQ_OK && !text.failed)
+        (void)snprintf(out, size, "%.*s", (int)text.len, text.data != NULL ? text.data : "");
+    naq_buf_free(&text);
+}
+
+static int count_strings(naq_slice array) {
+    int quotes = 0;
+    for (size_t i = 0; i < array.len; i++)
+        quotes += array.at[i] == '"';
+    return quotes / 2; /* addresses hold no escapes */
+}
+
+static bool is(naq_slice key, const char *name) {
+    return key.len == strlen(name) && memcmp(key.at, name, key.len) == 0;
+}
+
+static void read_greeting(const naq_buf *greeting, naq_server_info *info, int *cluster_size) {
+    naq_json j;
+    naq_err ignored;
+    naq_json_begin(&j, greeting->data, greeting->len);
+    if (naq_json_object(&j, &ignored) != NAQ_OK) return;
+    int urls = 0;
+    bool more = true;
+    for (bool first = true;; first = false) {
+        naq_slice key, value;
+        naq_json_kind kind;
+        if (naq_json_member(&j, first, &more, &key, &value, &kind, &ignored) != NAQ_OK || !more)
+            break;
+        if (kind == NAQ_JSON_ARRAY && is(key, "connect_urls")) urls = count_strings(value);
+        if (kind != NAQ_JSON_STRING) continue;
+        if (is(key, "server_id")) take_text(value, info->id, sizeof info->id);
+        if (is(key, "server_name")) take_text(value, info->name, sizeof info->name);
+        if (is(key, "version")) take_text(value, info->version, sizeof info->version);
+        if (is(key, "cluster")) take_text(value, info->cluster, sizeof info->cluster);
+    }
+    *cluster_size = info->cluster[0] != '\0' && urls > 1 ? urls : 1;
+}
+
+void naq_conn_server_id(naq_conn *c, char *out, size_t size) {
+    if (natsConnection_GetConnectedServerId(c->nc, out, size) != NATS_OK) out[0] = '\0';
+}
+
+/* Asks the server once and remembers by its id, which is new each time it starts. */
+static void look(naq_conn *c, naq_server_info *info, int *cluster_size) {
+    char url[256] = "", id[64], host[256], port[8];
+    naq_conn_server_id(c, id, sizeof id);
+    pthread_mutex_lock(&c->mu);
+    bool known = id[0] != '\0' && strcmp(id, c->known.id) == 0;
+    *info = c->known;
+    *cluster_size = c->cluster_size;
+    pthread_mutex_unlock(&c->mu);
+    if (known) return;
+
+    memset(info, 0, sizeof *info);
+    *cluster_size = 1;
+    if (natsConnection_GetConnectedUrl(c->nc, url, sizeof url) != NATS_OK) return;
+    split_url(url, info->url, sizeof info->url, host, port);
+    naq_buf greeting = {0};
+    if (naq_greeting_read(host, port, GREETING_MS, &greeting))
+        read_greeting(&greeting, info, cluster_size);
+    naq_buf_free(&greeting);
+    bool same = strcmp(info->id, id) == 0; /* else a balancer gave us another server */
+    if (!same) {
+        info->name[0] = info->version[0] = '\0';
+        (void)snprintf(info->id, sizeof info->id, "%s", id);
+    }
+    pthread_mutex_lock(&c->mu);
+    if (same) {
+        c->known = *info;
+        c->cluster_size = *cluster_size;
+    }
+    pthread_mutex_unlock(&c->mu);
+}
+
+void naq_conn_info(naq_conn *c, naq_server_info *out) {
+    int cluster_size;
+    look(c, out, &cluster_size);
+    out->max_payload = naq_conn_max_payload(c);
+}
+
+int naq_conn_cluster_size(naq_conn *c) {
+    naq_server_info info;
+    int n;
+    look(c, &info, &n);
+    return n;
+}
+
+naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err) {
+    int64_t begin = naq_wall_us();
+    naq_status status = naq_conn_flush(c, 5000, err);
+    if (status == NAQ_OK) *us = naq_wall_us() - begin;
+    return status;
+}
+
+naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err) {
+    atomic_store(&c->unsaid, false);
+    natsStatus s = natsConnection_FlushTimeout(c->nc, timeout_ms);
+    if (s == NATS_OK) return NAQ_OK;
+    atomic_store(&c->unsaid, true);
+    return naq_from_nats(err, s, 0, "%s", c->servers);
+}
+
+bool naq_conn_up(naq_conn *c) {
+    return natsConnection_Status(c->nc) == NATS_CONN_STATUS_CONNECTED;
+}
+
+bool naq_conn_dead(naq_conn *c) {
+    return natsConnection_IsClosed(c->nc);
+}
+
+int64_t naq_conn_max_payload(naq_conn *c) {
+    return natsConnection_GetMaxPayload(c->nc);
+}
+
+static naq_status request_failed(naq_conn *c, natsStatus s, const char *subject, int64_t timeout_ms,
+                                 uint64_t mark, naq_err *err) {
+    if (s == NATS_NO_RESPONDERS && strncmp(subject, "$JS.", 4) == 0)
+        return naq_fail(err, NAQ_NO_JETSTREAM,
+                        "%s: JetStream is not enabled there or for this "
+                        "account (nobody answers %s)",
+                        c->servers, subject);
+    if (s == NATS_NO_RESPONDERS)
+        return naq_fail(err, NAQ_CONNECTION, "%s: nobody answers %s", c->servers, subject);
+    if (s == NATS_TIMEOUT && naq_conn_denied(c, mark, subject, err)) return err->status;
+    if (s == NATS_TIMEOUT)
+        return naq_fail(err, NAQ_TIMEOUT, "%s: no answer to %s in %lld ms", c->servers, subject,
+                        (long long)timeout_ms);
+    return naq_from_nats(err, s, 0, "%s: %s", c->servers, subject);
+}
+
+naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, size_t len,
+                            int64_t timeout_ms, naq_buf *answer, naq_err *err) {
+    uint64_t mark = naq_conn_denials(c);
+    natsMsg *m = NULL;
+    natsStatus s =
+        natsConnection_Request(&m, c->nc, subject, data != NULL ? data : "", (int)len, timeout_ms);
+    if (s != NATS_OK) return request_failed(c, s, subject, timeout_ms, mark, err);
+    atomic_store(&c->unsaid, false);
+    naq_buf_put(answer, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
+    natsMsg_Destroy(m);
+    if (answer->failed)
+        return naq_fail(err, NAQ_TOO_LARGE, "the answer to %s: out of memory", subject);
+    return NAQ_OK;
+}
+
+naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
+                            naq_err *err) {
+    atomic_store(&c->unsaid, true);
+    natsStatus s = natsConnection_Publish(c->nc, subject, data != NULL ? data : "", (int)len);
+    if (s != NATS_OK) return naq_from_nats(err, s, 0, "publishing to %s", subject);
+    return NAQ_OK;
+}
