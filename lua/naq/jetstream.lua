@@ -19,7 +19,7 @@ local CODES = {
 --- One call: jetstream.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
 ---@param conn naq.CoreConn
 ---@param api string
----@param object string  stream, or "stream.consumer"
+---@param object string?  stream, or "stream.consumer"; nil for the account as a whole
 ---@param body table?
 ---@return table? answer, string? message, naq.Code? code  KEY_NOT_FOUND: no such stream or consumer
 function jetstream.call(conn, api, object, body)
@@ -29,7 +29,8 @@ function jetstream.call(conn, api, object, body)
     request, message, code = core.encode(body)
     if not request then return nil, message, code end
   end
-  local data, message, code = conn:request(("$JS.API.%s.%s"):format(api, object), request, SECONDS)
+  local name = object and ("%s.%s"):format(api, object) or api
+  local data, message, code = conn:request("$JS.API." .. name, request, SECONDS)
   if not data then return nil, message, code end
   local answer
   answer, message, code = core.decode(data)
@@ -37,7 +38,7 @@ function jetstream.call(conn, api, object, body)
   local refused = answer.error
   if refused then
     code = CODES[refused.err_code] or errors.CONFIGURATION
-    return nil, ("%s: %s"):format(object, refused.description or "refused"), code
+    return nil, ("%s: %s"):format(object or api, refused.description or "refused"), code
   end
   return answer
 end
