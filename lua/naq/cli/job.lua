@@ -88,7 +88,13 @@ job.show = {
   example = "naq job show 01jd0k3c9m5q8w2x7z4v6b1n3t",
 }
 
+local function check_id(args)
+  if require("naq.core").valid_id(args.id) then return end
+  exit.usage(("'%s' is not a job's id: 1 to 64 of A-Z a-z 0-9 _ -"):format(args.id), args.command)
+end
+
 function job.show.run(args)
+  check_id(args)
   return session.with(args, function(client)
     local found = exit.check(require("naq.lookup").show(client, args.id))
     if args.json then
@@ -128,8 +134,9 @@ function job.print_result(handle, seconds)
 end
 
 function job.result.run(args)
+  check_id(args)
   return session.with(args, function(client)
-    return job.print_result(client:job(args.id), args.wait)
+    return job.print_result(exit.check(client:job(args.id)), args.wait)
   end)
 end
 

@@ -56,36 +56,6 @@ local function stats_of(client, names, command)
   return rows
 end
 
--- Workers leave their consumers, <queue>_<priority>, so a queue that was ever served is known by
--- them. Only when the stream holds more than these consumers have before them is there a queue that
--- nobody serves yet, and only then are the subjects read, one for each waiting job.
-local function names_of(client)
-  local jetstream = require("naq.jetstream")
-  local stream = client.prefix .. "_jobs"
-  local seen, names, known = {}, {}, 0
-  local function add(name)
-    if name and not seen[name] then
-      seen[name] = true
-      names[#names + 1] = name
-    end
-  end
-  local info, message, code = jetstream.call(client.conn, "STREAM.INFO", stream)
-  if code == "KEY_NOT_FOUND" then return names end
-  exit.check(info, message, code)
-  exit.check(jetstream.each_consumer(client.conn, stream, function(consumer)
-    add(consumer.name:match("^(.*)_%a+$"))
-    known = known + (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
-  end))
-  if info.state.messages > known then
-    local filter = client.prefix .. ".q.>"
-    exit.check(jetstream.each_subject(client.conn, stream, filter, function(subject)
-      add(subject:match("([^.]+)%.[^.]+%.[^.]+$"))
-    end))
-  end
-  table.sort(names)
-  return names
-end
-
 queue.list = {
   summary = "all queues and what is on them",
   description = [[
@@ -97,7 +67,7 @@ queue.list = {
 
 function queue.list.run(args)
   return session.with(args, function(client)
-    print_stats(args, stats_of(client, names_of(client), args.command))
+    print_stats(args, stats_of(client, exit.check(client:queues()), args.command))
   end)
 end
 
