@@ -1,0 +1,153 @@
+-- survey.lua -- which licences are on this machine, and in how many packages?
+--
+--   naq run examples/license_survey/survey.lua [DIR] [--all]
+--
+-- One job for every DIR/*/copyright (DIR: /usr/share/doc) goes to the queue "survey"; jobs.lua, in a
+-- worker, does the reading. This program puts the jobs there, waits for their ends and adds up their
+-- results. The table has the most frequent licences, with --all every one.
+
+local naq = require("naq")
+local core = require("naq.core")
+
+local ROWS = 25
+local PATIENCE = 60 -- seconds without a single job ending before this gives up
+
+local function command_line()
+  local dir, all = "/usr/share/doc", false
+  for _, word in ipairs(arg) do
+    if word == "--all" then
+      all = true
+    else
+      dir = word
+    end
+  end
+  return dir, all
+end
+
+local function copyright_files(dir)
+  local quoted = "'" .. dir:gsub("'", "'\\''") .. "'"
+  local list = {}
+  local find = io.popen("find -L " .. quoted .. " -mindepth 2 -maxdepth 2 -name copyright | sort")
+  for path in find:lines() do
+    list[#list + 1] = path
+  end
+  find:close()
+  return list
+end
+
+-- The bar stands on standard error, so that the table can go into a file or a pipe.
+local on_terminal = core.isatty(2)
+local drawn_at = 0
+
+local function draw_bar(done, total, started)
+  local now = core.mono()
+  if not on_terminal or (done < total and now - drawn_at < 0.05) then return end
+  drawn_at = now
+  local width = 40
+  local filled = math.floor(done / total * width)
+  io.stderr:write(("\r%s%s %d/%d jobs, %.0f/s "):format(
+    ("#"):rep(filled),
+    ("."):rep(width - filled),
+    done,
+    total,
+    done / math.max(now - started, 1e-6)
+  ))
+end
+
+local function clear_bar()
+  if on_terminal then io.stderr:write("\r\27[K") end
+end
+
+local function enqueue(client, files)
+  local list = {}
+  for i, path in ipairs(files) do
+    list[i] = { "survey_copyright", { path = path } }
+  end
+  local jobs, errors = client:queue("survey"):enqueue_many(list)
+  if not jobs then error(errors, 0) end
+  for i, problem in pairs(errors) do
+    error(("%s was not queued: %s"):format(files[i], problem.message), 0)
+  end
+  return jobs
+end
+
+--- Adds up what the jobs returned; `failures` has those that returned nothing.
+local function collect(jobs, files)
+  local sums = { packages = 0, retries = 0, nameless = 0, count = {}, failures = {} }
+  local started = core.mono()
+  for i, job in ipairs(jobs) do
+    local state, why, code = job:wait(PATIENCE)
+    if code == "TIMEOUT" then
+      error(("no job ended for %d s: is a worker serving the queue \"survey\"?"):format(PATIENCE), 0)
+    end
+    if not state then error(why, 0) end
+
+    local found, message = job:result()
+    if found then
+      sums.packages = sums.packages + 1
+      sums.retries = sums.retries + found.attempt - 1
+      if #found.licences == 0 then sums.nameless = sums.nameless + 1 end
+      for _, licence in ipairs(found.licences) do
+        sums.count[licence] = (sums.count[licence] or 0) + 1
+      end
+    else
+      local info = job:info() or {}
+      sums.retries = sums.retries + (info.attempt or 1) - 1
+      local failure = { path = files[i], message = message, code = info.error and info.error.code or state }
+      table.insert(sums.failures, failure)
+    end
+    draw_bar(i, #jobs, started)
+  end
+  clear_bar()
+  return sums
+end
+
+local function print_row(licence, packages) print(("%-32s %8s"):format(licence, packages)) end
+
+local function print_licences(sums, all)
+  local names = {}
+  for name in pairs(sums.count) do
+    names[#names + 1] = name
+  end
+  table.sort(names, function(a, b)
+    local na, nb = sums.count[a], sums.count[b]
+    return na > nb or na == nb and a < b
+  end)
+  print_row("licence", "packages")
+  print(("-"):rep(41))
+  local shown = all and #names or math.min(#names, ROWS)
+  for i = 1, shown do
+    print_row(names[i], sums.count[names[i]])
+  end
+  if shown < #names then print(("and %d licences more (--all prints them)"):format(#names - shown)) end
+  if sums.nameless > 0 then print_row("none recognised", sums.nameless) end
+  if #sums.failures > 0 then print_row("failed jobs", #sums.failures) end
+end
+
+local function print_failures(failures)
+  for _, failure in ipairs(failures) do
+    print(("  %s: %s (%s)"):format(failure.path, failure.message, failure.code))
+  end
+end
+
+local dir, all = command_line()
+local files = copyright_files(dir)
+if #files == 0 then error(("no copyright files in %s/*/"):format(dir), 0) end
+
+local client = assert(naq.connect())
+local started = core.mono()
+local jobs = enqueue(client, files)
+local sums = collect(jobs, files)
+local seconds = core.mono() - started
+client:close()
+
+print_licences(sums, all)
+print()
+print(("%d jobs in %.2f s: %.0f jobs/s, %d retries, %d failures"):format(
+  #jobs,
+  seconds,
+  #jobs / seconds,
+  sums.retries,
+  #sums.failures
+))
+print_failures(sums.failures)
