@@ -256,12 +256,13 @@ end
 --- Everything known about a job, in the shape of `naq job show --json`; absent: not known.
 ---@param client naq.Client
 ---@param id string
+---@param hint? {queue: string?, priority: string?}
 ---@return table? shown, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED, INVALID
-function lookup.find(client, id)
+function lookup.find(client, id, hint)
   if not core.valid_id(id) then
     return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(id)), errors.INVALID
   end
-  local found, message, code = lookup.locate(client, id)
+  local found, message, code = lookup.locate(client, id, hint)
   if not found then return nil, message, code end
   local record = found.record or {}
   local payload = found.payload

@@ -25,7 +25,10 @@ end
 
 ---@param handle naq.Job
 ---@return table? info, string? message, naq.Code? code
-function Results:info(handle) return lookup.show(self.client, handle.id) end
+function Results:info(handle)
+  local info, message, code = lookup.find(self.client, handle.id, handle)
+  return info, message, code
+end
 
 -- One wait of the core's; a wait without an end is a row of these.
 local LONGEST = 3600
