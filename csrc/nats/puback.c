@@ -28,13 +28,6 @@ static void description_of(const char *text, char *out, size_t size) {
     out[n] = '\0';
 }
 
-/* 10077 is "the store refused": which of its reasons stands only in the text. */
-static naq_status store_refused(const char *why, const char *subject, naq_err *err) {
-    if (strstr(why, "per subject") != NULL)
-        return naq_fail(err, NAQ_DUPLICATE, "publish to %s: %s", subject, why);
-    return naq_fail(err, NAQ_STORAGE_FULL, "publish to %s: %s", subject, why);
-}
-
 naq_verdict naq_puback_read(natsMsg *answer, const char *subject, naq_pub_ack *ack, naq_err *err) {
     const char *data = natsMsg_GetData(answer);
     int len = natsMsg_GetDataLength(answer);
@@ -54,14 +47,8 @@ naq_verdict naq_puback_read(natsMsg *answer, const char *subject, naq_pub_ack *a
                  subject);
         return NAQ_REFUSED;
     }
-    if (js == NAQ_JS_MAX_MSGS_PER_SUBJECT)
-        store_refused(why, subject, err);
-    else
-        naq_from_js(err, js, why, "publish to %s", subject);
-    /* 503 is JetStream's "not now": no leader for a group. What is full stays full, and has codes
-     * of its own. */
-    bool transient = js == NAQ_JS_NOT_AVAILABLE;
-    return transient ? NAQ_ASK_AGAIN : NAQ_REFUSED;
+    naq_from_js(err, js, why, "publish to %s", subject);
+    return js == NAQ_JS_NOT_AVAILABLE ? NAQ_ASK_AGAIN : NAQ_REFUSED;
 }
 
 naq_status naq_stream_check(natsConnection *nc, const char *subject, int64_t timeout_ms,
