@@ -1,6 +1,6 @@
 -- checks.lua: what `naq doctor` looks at. Each check adds its part to a report and one sentence to
--- report.problems for each thing that is wrong. Creates nothing that stays; what is merely not there
--- yet (an empty server) is no problem.
+-- report.problems for each thing that is wrong. Creates nothing that stays; what is merely not yet
+-- there (an empty server) is no problem.
 
 local core = require("naq.core")
 local jetstream = require("naq.jetstream")
@@ -123,8 +123,10 @@ function checks.streams(client, report)
 end
 
 -- "2026-11-21T04:05:06.123456789Z" as epoch seconds.
+local RFC3339 = "^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$"
+
 local function epoch(text)
-  local y, m, d, hours, minutes, seconds = tostring(text):match("^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$")
+  local y, m, d, hours, minutes, seconds = tostring(text):match(RFC3339)
   if not y then return nil end
   y, m, d = math.tointeger(tonumber(y)), math.tointeger(tonumber(m)), math.tointeger(tonumber(d))
   -- Years that begin in March, so that a leap day is the last of its year.
@@ -134,8 +136,8 @@ local function epoch(text)
   return days * 86400 + tonumber(hours) * 3600 + tonumber(minutes) * 60 + tonumber(seconds)
 end
 
---- The server's clock against ours. A server tells the time only with what it makes: here a consumer
---- on a stream that nobody consumes, removed at once (and by the server after a second).
+--- The server's clock against ours. A server tells the time only with what it makes: here a
+--- consumer on a stream that nobody consumes, removed at once (by the server after a second).
 function checks.clock(client, report)
   local stream = client.prefix .. "_failed"
   local config = {

@@ -1,5 +1,5 @@
--- `naq doctor`: is everything there that naq needs, and as it should be? checks.lua looks; this file
--- shows what it saw.
+-- `naq doctor`: is everything there that naq needs, and as it should be? checks.lua looks; this
+-- file shows what it saw.
 
 local core = require("naq.core")
 local checks = require("naq.cli.checks")

@@ -30,11 +30,15 @@ function run.split(words)
   return table.move(words, 1, i, 1, {}), table.move(words, i + 1, #words, 1, {})
 end
 
+-- The program's traceback, without the frames of this command below it.
+local OUR_FRAMES = "\n%s*%[C%]: in function 'xpcall'\n[^\n]*cli/run%.lua.*$"
+
 local function describe(problem)
   local text = type(problem) == "string" and problem
     or getmetatable(problem) and getmetatable(problem).__tostring and tostring(problem)
     or ("(error object is a %s value)"):format(type(problem))
-  return { exit = exit.FAILED, code = "INVALID", message = debug.traceback(text, 2) }
+  text = debug.traceback(text, 2):gsub(OUR_FRAMES, "")
+  return { exit = exit.FAILED, code = "INVALID", message = text }
 end
 
 function run.run(args, program_args)
