@@ -18,6 +18,7 @@ static const luaL_Reg CORE[] = {
     {"payload", lnaq_core_payload},
     {"connect", lnaq_connect},
 #if LUA_VERSION_NUM >= 504
+    {"lua_files", lnaq_lua_files},
     {"worker", lnaq_worker_new}, /* limits and threads are promises for 5.4 only */
 #endif
     {NULL, NULL},

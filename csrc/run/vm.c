@@ -104,11 +104,8 @@ static int open_runner(lua_State *L) {
     lua_getglobal(L, "require");
     lua_pushstring(L, "naq.runner");
     lua_call(L, 1, 1);
-    if (luaL_loadbufferx(L, o->runner, strlen(o->runner), "=options", "t") != LUA_OK)
-        return lua_error(L);
-    lua_call(L, 0, 1);
-    lua_getfield(L, -2, "open");
-    lua_insert(L, -2);
+    lua_getfield(L, -1, "open");
+    lua_pushstring(L, o->runner);
     lua_pushlightuserdata(L, &SNOOZE);
     lua_pushlightuserdata(L, &DISCARD);
     lua_call(L, 3, 3);

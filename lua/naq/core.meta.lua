@@ -136,8 +136,8 @@ function conn:last_msg(stream, subject) end
 ---@field queues string[]
 ---@field threads integer
 ---@field name string?           worker name; the id is <name or host>-<pid>-<6 hex digits>
----@field files string[]         job files
----@field dirs string[]          directories of one-function files
+---@field runner string          JSON for runner.open(): {files, dirs, connect, prefix}
+---@field result_ttl number      seconds, where neither the payload nor the job says
 ---@field ack_wait number        seconds, for consumers that do not exist yet
 ---@field heartbeat_interval number
 ---@field ttl number
@@ -149,6 +149,9 @@ function conn:last_msg(stream, subject) end
 --- [blocks] Opens everything a worker needs, loads the job files in every state.
 ---@return naq.CoreWorker? worker, string? message, string? code
 function core.worker(opts) end
+--- The .lua files below a directory, relative to it, sorted.
+---@return string[]? paths, string? message, string? code
+function core.lua_files(dir) end
 ---@class naq.CoreWorker
 local worker = {}
 --- [blocks] Serves until stopped. {done=, failed=, retried=, stopped="signal"|"burst"|"max_jobs"|"stop"|"killed"}

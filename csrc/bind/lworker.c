@@ -1,0 +1,176 @@
+/* lworker.c -- core.worker: options in, a worker out; and the directories of job files. Lua 5.4
+ * only. */
+#include "bind/lworker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/listing.h"
+#include "bind/lcodec.h"
+#include "bind/lconn.h"
+#include "bind/lmodule.h"
+#include "run/worker.h"
+
+static const char WORKER_MT[] = "naq.worker";
+
+/* The options table is kept as the user value: all strings in the worker's options are its. */
+typedef struct lnaq_worker {
+    naq_worker *worker;
+    const char **queues;
+} lnaq_worker;
+
+static const naq_vm_face FACE = {
+    .open_core = luaopen_naq_core,
+    .encode = lnaq_encode,
+    .decode = lnaq_decode,
+};
+
+static lnaq_worker *check(lua_State *L) {
+    lnaq_worker *h = luaL_checkudata(L, 1, WORKER_MT);
+    if (h->worker == NULL) luaL_error(L, "the worker is closed");
+    return h;
+}
+
+static int worker_close(lua_State *L) {
+    lnaq_worker *h = luaL_checkudata(L, 1, WORKER_MT);
+    naq_worker *w = h->worker;
+    h->worker = NULL;
+    naq_worker_close(w);
+    free(h->queues);
+    h->queues = NULL;
+    return 0;
+}
+
+static const char *const WHY[] = {
+    [NAQ_STOPPED_STOP] = "stop",      [NAQ_STOPPED_SIGNAL] = "signal",
+    [NAQ_STOPPED_BURST] = "burst",    [NAQ_STOPPED_MAX_JOBS] = "max_jobs",
+    [NAQ_STOPPED_TIMEOUT] = "killed", [NAQ_STOPPED_AT_ONCE] = "killed",
+};
+
+static int worker_run(lua_State *L) {
+    lnaq_worker *h = check(L);
+    naq_worker_stats stats;
+    naq_err err;
+    if (naq_worker_run(h->worker, &stats, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    /* Jobs still run on threads that cannot be stopped, in states that must not be closed under
+     * them: nothing that exit() would do is safe. */
+    if (stats.why == NAQ_STOPPED_TIMEOUT || stats.why == NAQ_STOPPED_AT_ONCE) _exit(1);
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, stats.done);
+    lua_setfield(L, -2, "done");
+    lua_pushinteger(L, stats.failed);
+    lua_setfield(L, -2, "failed");
+    lua_pushinteger(L, stats.retried);
+    lua_setfield(L, -2, "retried");
+    lua_pushstring(L, WHY[stats.why]);
+    lua_setfield(L, -2, "stopped");
+    return 1;
+}
+
+static int worker_stop(lua_State *L) {
+    naq_worker_stop(check(L)->worker);
+    return 0;
+}
+
+static int worker_id(lua_State *L) {
+    lua_pushstring(L, naq_worker_id_peek(check(L)->worker));
+    return 1;
+}
+
+static const luaL_Reg METHODS[] = {
+    {"run", worker_run},     {"stop", worker_stop}, {"id", worker_id},
+    {"close", worker_close}, {NULL, NULL},
+};
+
+static int64_t ms(lua_State *L, const char *field, double fallback_s) {
+    return (int64_t)(lnaq_optnumber(L, 1, field, fallback_s) * 1000);
+}
+
+/* The queue names, borrowed from the options table, in an array that the handle owns. */
+static void read_queues(lua_State *L, lnaq_worker *h, naq_worker_options *o) {
+    lua_getfield(L, 1, "queues");
+    luaL_checktype(L, -1, LUA_TTABLE);
+    int n = (int)lua_rawlen(L, -1);
+    h->queues = calloc((size_t)n + 1, sizeof *h->queues);
+    if (h->queues == NULL) luaL_error(L, "out of memory");
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        h->queues[i] = lua_tostring(L, -1);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            luaL_error(L, "option queues: a list of strings expected");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    o->queues = h->queues;
+    o->n_queues = n;
+}
+
+static const char *package_field(lua_State *L, const char *name) {
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, name);
+    const char *s = lua_tostring(L, -1);
+    lua_pop(L, 2); /* stays alive: package holds it */
+    return s;
+}
+
+int lnaq_worker_new(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lnaq_newclass(L, WORKER_MT, METHODS, worker_close);
+    lnaq_worker *h = lua_newuserdatauv(L, sizeof *h, 1);
+    memset(h, 0, sizeof *h);
+    luaL_setmetatable(L, WORKER_MT);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+
+    const char *servers[LNAQ_SERVERS_MAX + 1];
+    naq_conn_options connect;
+    lua_getfield(L, 1, "connect");
+    lnaq_conn_options(L, lua_gettop(L), &connect, servers);
+    lua_pop(L, 1); /* the options table holds it */
+    naq_worker_options o = {
+        .connect = &connect,
+        .prefix = lnaq_optfield(L, 1, "prefix", "naq"),
+        .threads = (int)lnaq_optnumber(L, 1, "threads", 1),
+        .name = lnaq_optfield(L, 1, "name", NULL),
+        .ack_wait_ms = ms(L, "ack_wait", 30),
+        .heartbeat_ms = ms(L, "heartbeat_interval", 15),
+        .ttl_ms = ms(L, "ttl", 60),
+        .shutdown_ms = ms(L, "shutdown_timeout", 30),
+        .max_crashes = (int)lnaq_optnumber(L, 1, "max_crashes", 3),
+        .result_ttl = lnaq_optnumber(L, 1, "result_ttl", 604800),
+        .burst = lnaq_optbool(L, 1, "burst", 0),
+        .max_jobs = (long)lnaq_optnumber(L, 1, "max_jobs", 0),
+        .handle_signals = lnaq_optbool(L, 1, "handle_signals", 0),
+        .vm = {.face = &FACE,
+               .path = package_field(L, "path"),
+               .cpath = package_field(L, "cpath"),
+               .runner = lnaq_optfield(L, 1, "runner", "{}")},
+    };
+    read_queues(L, h, &o);
+    naq_err err;
+    if (naq_worker_open(&h->worker, &o, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    return 1;
+}
+
+int lnaq_lua_files(lua_State *L) {
+    const char *dir = luaL_checkstring(L, 1);
+    naq_buf paths = {0};
+    naq_err err;
+    naq_status status = naq_list_files(dir, ".lua", &paths, &err);
+    if (status == NAQ_OK) lua_pushlstring(L, paths.len > 0 ? paths.data : "", paths.len);
+    naq_buf_free(&paths);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
+    size_t left;
+    const char *at = lua_tolstring(L, -1, &left);
+    lua_newtable(L);
+    for (int i = 1; left > 0; i++) {
+        size_t n = strlen(at) + 1;
+        lua_pushlstring(L, at, n - 1);
+        lua_rawseti(L, -2, i);
+        at += n;
+        left -= n;
+    }
+    return 1;
+}

@@ -1,0 +1,157 @@
+-- runner.lua -- inside a worker's Lua state: loads the job files, decides about retries. The calls
+-- themselves are made by the core, which holds the table that open() returns.
+local core = require("naq.core")
+local definitions = require("naq.definitions")
+
+local runner = {}
+
+-- A job file's globals. While it loads they go to `own`, which is then moved to `defined`; a job that sets a
+-- global later sets it in `own` again, and the core empties that after every call. So nothing a job
+-- leaves behind is seen by another, nor by its own next run.
+local function environment()
+  local defined = setmetatable({}, { __index = _G })
+  local own = setmetatable({}, { __index = defined })
+  defined._G = own
+  return own, defined
+end
+
+local function settle(own, defined)
+  for name, value in pairs(own) do
+    defined[name] = value
+  end
+  for name in pairs(own) do
+    own[name] = nil
+  end
+end
+
+-- The core calls by position: function, environment, whether it takes the job as second argument (a
+-- table less to make when it does not), result_ttl, max_retries. options is for decide().
+local function entry(fn, own, options)
+  local info = debug.getinfo(fn, "u")
+  return {
+    fn,
+    own,
+    info.isvararg or info.nparams > 1,
+    options.result_ttl,
+    options.max_retries or require("naq.policy").DEFAULTS.max_retries,
+    options = options,
+  }
+end
+
+local function add(entries, name, made, path)
+  if entries[name] then error(("%s: job '%s' is already defined in another file"):format(path, name), 0) end
+  entries[name] = made
+end
+
+--- Load one file into entries: the jobs it names with naq.job(), and itself under `name` when it
+--- returns a function. Raises with file and line.
+local function load_file(entries, path, name)
+  local own, defined = environment()
+  local chunk, message = loadfile(path, "t", own)
+  if not chunk then error(message, 0) end
+  local returned = chunk(name)
+  local count = 0
+  for job_name, definition in pairs(definitions.take()) do
+    add(entries, job_name, entry(definition.fn, own, definition.options), path)
+    count = count + 1
+  end
+  if type(returned) == "function" then
+    add(entries, name, entry(returned, own, {}), path)
+    count = count + 1
+  end
+  settle(own, defined)
+  return count
+end
+
+local function base_name(path) return (path:match("([^/]+)$"):gsub("%.lua$", "")) end
+
+local function load_all(told)
+  local entries = {}
+  for _, path in ipairs(told.files) do
+    if load_file(entries, path, base_name(path)) == 0 then
+      error(("%s: defines no job: neither naq.job(...) nor a function returned"):format(path), 0)
+    end
+  end
+  for _, dir in ipairs(told.dirs) do
+    package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(dir, dir, package.path)
+  end
+  for _, dir in ipairs(told.dirs) do
+    local found, message = core.lua_files(dir)
+    if not found then error(message, 0) end
+    for _, path in ipairs(found) do
+      load_file(entries, dir .. "/" .. path, (path:gsub("%.lua$", ""):gsub("/", ".")))
+    end
+  end
+  return entries
+end
+
+-- The job as its function sees it: plain fields set by the core, and these methods.
+local function attempt_class(told, snooze, discard)
+  local Attempt = {}
+  Attempt.__index = Attempt
+
+  --- Run it again in `seconds`, at the cost of no attempt. Takes effect when returned.
+  function Attempt.snooze(_, seconds)
+    if type(seconds) ~= "number" or seconds < 0 then
+      error("job:snooze takes a number of seconds", 2)
+    end
+    return snooze, seconds
+  end
+
+  --- A dead letter now, whatever retries are left. Takes effect when returned.
+  function Attempt.discard(_, reason) return discard, reason and tostring(reason) end
+
+  --- A line in the worker's log that names the job.
+  function Attempt:log(level, text)
+    core.log(level, ("job %s: %s"):format(self.id, tostring(text)))
+    return true
+  end
+
+  function Attempt.progress()
+    return nil, "job:progress is not supported by this version", "UNSUPPORTED"
+  end
+
+  function Attempt.cancelled() return false end
+
+  local client
+  --- Enqueue another job, on the worker's connection.
+  function Attempt.enqueue(_, name, args, options)
+    if not client then
+      local message, code
+      local given = { prefix = told.prefix }
+      for key, value in pairs(told.connect) do
+        given[key] = value
+      end
+      client, message, code = require("naq").connect(given)
+      if not client then return nil, message, code end
+    end
+    return client:enqueue(name, args, options)
+  end
+
+  return Attempt
+end
+
+--- Called once by the core. Returns the jobs by name, the function that decides about retries, and the
+--- class of a job's second argument.
+---@param text string  JSON: {files, dirs, connect, prefix}
+function runner.open(text, snooze, discard)
+  local told = assert(core.decode(text))
+  os.exit = function() error("os.exit() would end the worker and all its jobs; return or raise instead", 2) end
+  local entries = load_all(told)
+  local retry = require("naq.retry")
+
+  local function decide(name, payload_text, attempt, message, code)
+    local payload = core.decode(payload_text)
+    local known = entries[name]
+    local policy, ignored = retry.resolve(payload, known and known.options)
+    if ignored then
+      core.log("warning", ("job %s: its payload is not followed in part: %s"):format(name, ignored))
+    end
+    if not retry.applies(policy, attempt, message, code) then return nil, policy.max_retries end
+    return retry.delay(policy, attempt), policy.max_retries
+  end
+
+  return entries, decide, attempt_class(told, snooze, discard)
+end
+
+return runner
