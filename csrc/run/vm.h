@@ -26,8 +26,7 @@ typedef struct naq_vm_face {
 typedef struct naq_vm_options {
     const naq_vm_face *face;
     const char *path, *cpath; /* package.path and package.cpath for the new state */
-    const char
-        *runner; /* a Lua table constructor's text: what runner.open() gets (files, dirs, client) */
+    const char *runner;       /* JSON: what runner.open() is told (files, dirs, connect, prefix) */
 } naq_vm_options;
 
 typedef struct naq_vm naq_vm;

@@ -152,6 +152,9 @@ function core.worker(opts) end
 --- The .lua files below a directory, relative to it, sorted.
 ---@return string[]? paths, string? message, string? code
 function core.lua_files(dir) end
+--- The .lua files below a directory, relative to it, sorted.
+---@return string[]? paths, string? message, string? code
+function core.lua_files(dir) end
 ---@class naq.CoreWorker
 local worker = {}
 --- [blocks] Serves until stopped. {done=, failed=, retried=, stopped="signal"|"burst"|"max_jobs"|"stop"|"killed"}

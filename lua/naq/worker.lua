@@ -78,14 +78,20 @@ function worker.new(given, level)
 
   core.configure_log(resolved.logging)
   local made
+  local connect = config.connect_options(resolved)
   made, message, code = core.worker({
-    connect = config.connect_options(resolved),
+    connect = connect,
+    runner = core.encode({
+      files = core.array(files),
+      dirs = core.array(dirs),
+      connect = connect,
+      prefix = resolved.queues.prefix,
+    }),
     prefix = resolved.queues.prefix,
     queues = #queues > 0 and queues or { resolved.queues.default },
     threads = resolved.workers.concurrency,
     name = own.name,
-    files = files,
-    dirs = dirs,
+    result_ttl = resolved.results.ttl,
     ack_wait = resolved.queues.ack_wait,
     heartbeat_interval = resolved.workers.heartbeat_interval,
     ttl = resolved.workers.ttl,
