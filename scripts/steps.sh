@@ -48,7 +48,7 @@ step() {
   return $status
 }
 
-# build_tree <preset>: configure and compile build/ (preset default) or build/<preset>.
+# build_tree <preset> [cmake options...]: configure and compile build/ (preset default) or build/<preset>.
 build_tree() {
-  cmake --preset "$1" && cmake --build --preset "$1" -j "$(nproc)"
+  cmake --preset "$@" && cmake --build --preset "$1" -j "$(nproc)"
 }

@@ -25,15 +25,16 @@ local LUA_ROWS = {
   { "config", "definitions", "jetstream", "job", "retry" },
   { "workers" },
   { "lookup" },
-  { "queue", "results", "runner" }, -- runner: inside a worker's state, where there is no client
+  { "queue", "results" },
   { "worker" },
   { "client" },
   { "init" }, -- the public surface: require("naq")
+  { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
   { "cli.exit" },
   { "cli.help", "cli.local_server", "cli.output" },
   { "cli.parser" },
   { "cli.session" },
-  { "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
+  { "cli.checks", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
   { "cli.enqueue" }, -- prints what `naq job result` prints
   { "cli.init" },
 }
