@@ -18,12 +18,6 @@ static naq_status refuse(const naq_json *j, const char *at, const char *what, na
                     (size_t)(at - j->start) + 1, what);
 }
 
-static inline const char *skip_space(const char *p, const char *end) {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-        p++;
-    return p;
-}
-
 /* The first byte at or after p that is not a plain character of a string. */
 static inline const char *skip_plain(const char *p, const char *end) {
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -110,17 +104,6 @@ static naq_status scan_string(const naq_json *j, const char *p, const char **clo
 void naq_json_begin(naq_json *j, const char *text, size_t len) {
     if (text == NULL) text = ""; /* no arithmetic on NULL below */
     *j = (naq_json){.at = text, .end = text + len, .start = text, .depth = 0};
-}
-
-char naq_json_peek(naq_json *j) {
-    j->at = skip_space(j->at, j->end);
-    return j->at < j->end ? *j->at : '\0';
-}
-
-bool naq_json_skip(naq_json *j, char c) {
-    if (naq_json_peek(j) != c) return false;
-    j->at++;
-    return true;
 }
 
 naq_status naq_json_more(naq_json *j, char close, bool *more, naq_err *err) {

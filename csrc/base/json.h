@@ -69,9 +69,19 @@ double naq_json_double(naq_slice number);
  * leaves it behind the token. */
 
 /* The next byte that is not white space, not consumed; 0 at the end. */
-char naq_json_peek(naq_json *j);
-/* Consume the next byte if it is c. */
-bool naq_json_skip(naq_json *j, char c);
+static inline char naq_json_peek(naq_json *j) {
+    const char *p = j->at;
+    while (p < j->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    j->at = p;
+    return p < j->end ? *p : '\0';
+}
+/* Consume the next byte if it is c, which must not be 0. */
+static inline bool naq_json_skip(naq_json *j, char c) {
+    if (naq_json_peek(j) != c) return false;
+    j->at++;
+    return true;
+}
 /* After an element: true when a comma was consumed, false when `close` was; else refused. */
 naq_status naq_json_more(naq_json *j, char close, bool *more, naq_err *err);
 /* The text between the quotes, validated; escaped tells whether naq_json_resolve has work to do. */
