@@ -26,6 +26,9 @@ naq_status lnaq_encode(lua_State *L, int index, naq_buf *out, const char *root, 
  * same key the last one counts. */
 naq_status lnaq_decode(lua_State *L, const char *text, size_t len, naq_err *err);
 
+/* Push the metatable that marks arrays. */
+void lnaq_push_array_mark(lua_State *L);
+
 /* Append the payload of one job: {"v":1,"job":name,"args":...,"enqueued_at":now, ...fields}. The
  * indexes are of args (any value) and of the table of further members; 0: none. NAQ_INVALID for a
  * bad name, a field that has its own place or fields that are no table; else as lnaq_encode. Does
