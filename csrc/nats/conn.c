@@ -14,9 +14,9 @@
 
 #include "base/clock.h"
 #include "base/greeting.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "nats/nstatus.h"
+#include "nats/reply.h"
 
 enum { GREETING_MS = 1000, CLOSE_FLUSH_MS = 1000 };
 
@@ -25,7 +25,8 @@ struct naq_conn {
     pid_t pid;
     atomic_int holders;
     atomic_bool unsaid; /* published, and nothing heard from the server since */
-    char servers[256];  /* for messages */
+    atomic_bool closing;
+    char servers[256]; /* for messages */
 
     pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
     char denied[256];
@@ -59,7 +60,9 @@ static void on_closed(natsConnection *nc, void *closure) {
 
 static void on_disconnected(natsConnection *nc, void *closure) {
     (void)nc;
-    naq_log(NAQ_WARNING, "nats: lost the connection to %s", ((naq_conn *)closure)->servers);
+    naq_conn *c = closure;
+    if (!atomic_load(&c->closing))
+        naq_log(NAQ_WARNING, "nats: lost the connection to %s", c->servers);
 }
 
 static void on_reconnected(natsConnection *nc, void *closure) {
@@ -145,6 +148,7 @@ naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err
 void naq_conn_drop(naq_conn *c) {
     if (c == NULL || c->pid != getpid()) return; /* after a fork there is nothing to close */
     natsConnection *nc = c->nc;
+    atomic_store(&c->closing, true);
     natsConnection_Close(nc);
     natsConnection_Destroy(nc);
     let_go(c);
@@ -159,6 +163,10 @@ void naq_conn_close(naq_conn *c) {
 
 natsConnection *naq_conn_nats_peek(naq_conn *c) {
     return c->nc;
+}
+
+const char *naq_conn_servers_peek(const naq_conn *c) {
+    return c->servers;
 }
 
 int naq_conn_pid(const naq_conn *c) {
@@ -185,14 +193,6 @@ static void split_url(const char *url, char *public, size_t size, char host[256]
     (void)snprintf(host, 256, "%.*s", (int)n, rest);
 }
 
-static void take_text(naq_slice value, char *out, size_t size) {
-    naq_buf text = {0};
-    naq_err ignored;
-    if (naq_json_unescape(value, &text, &ignored) == NAQ_OK && !text.failed)
-        (void)snprintf(out, size, "%.*s", (int)text.len, text.data != NULL ? text.data : "");
-    naq_buf_free(&text);
-}
-
 static int count_strings(naq_slice array) {
     int quotes = 0;
     for (size_t i = 0; i < array.len; i++)
@@ -200,29 +200,13 @@ static int count_strings(naq_slice array) {
     return quotes / 2; /* addresses hold no escapes */
 }
 
-static bool is(naq_slice key, const char *name) {
-    return key.len == strlen(name) && memcmp(key.at, name, key.len) == 0;
-}
-
 static void read_greeting(const naq_buf *greeting, naq_server_info *info, int *cluster_size) {
-    naq_json j;
-    naq_err ignored;
-    naq_json_begin(&j, greeting->data, greeting->len);
-    if (naq_json_object(&j, &ignored) != NAQ_OK) return;
-    int urls = 0;
-    bool more = true;
-    for (bool first = true;; first = false) {
-        naq_slice key, value;
-        naq_json_kind kind;
-        if (naq_json_member(&j, first, &more, &key, &value, &kind, &ignored) != NAQ_OK || !more)
-            break;
-        if (kind == NAQ_JSON_ARRAY && is(key, "connect_urls")) urls = count_strings(value);
-        if (kind != NAQ_JSON_STRING) continue;
-        if (is(key, "server_id")) take_text(value, info->id, sizeof info->id);
-        if (is(key, "server_name")) take_text(value, info->name, sizeof info->name);
-        if (is(key, "version")) take_text(value, info->version, sizeof info->version);
-        if (is(key, "cluster")) take_text(value, info->cluster, sizeof info->cluster);
-    }
+    naq_slice all = {greeting->data, greeting->len};
+    naq_reply_text(all, "server_id", info->id, sizeof info->id);
+    naq_reply_text(all, "server_name", info->name, sizeof info->name);
+    naq_reply_text(all, "version", info->version, sizeof info->version);
+    naq_reply_text(all, "cluster", info->cluster, sizeof info->cluster);
+    int urls = count_strings(naq_reply_member(all, "connect_urls"));
     *cluster_size = info->cluster[0] != '\0' && urls > 1 ? urls : 1;
 }
 

@@ -93,6 +93,8 @@ naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err);
 uint64_t naq_conn_denials(naq_conn *c);
 bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err);
 
+/* The servers as they may be printed; lives as long as c. */
+const char *naq_conn_servers_peek(const naq_conn *c);
 /* The process that opened c. */
 int naq_conn_pid(const naq_conn *c);
 /* NAQ_FORKED when libnats was first used by another process than this one. */

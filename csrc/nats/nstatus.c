@@ -69,8 +69,10 @@ static naq_status status_of_js(int js, const char *description) {
 naq_status naq_from_nats(naq_err *err, natsStatus s, int js, const char *fmt, ...) {
     const char *text = nats_GetLastError(NULL);
     if (text == NULL || text[0] == '\0') text = natsStatus_GetText(s);
-    /* Refused credentials and a missing server are told best in libnats' short words. */
+    if (text[0] == '(' && strstr(text, "): ") != NULL) /* "(conn.c:1905): Authorization ..." */
+        text = strstr(text, "): ") + 3;
     if (s == NATS_NO_SERVER) text = "nothing is listening there";
+    if (s == NATS_CONNECTION_AUTH_FAILED) text = "the server refused the credentials";
     char cause[256];
     (void)snprintf(cause, sizeof cause, "%s", text);
 

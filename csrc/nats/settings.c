@@ -4,6 +4,7 @@
  * the fork guard stands there. */
 #include "nats/conn.h"
 
+#include <ctype.h>
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,15 +161,47 @@ static natsStatus set_tls(natsOptions *options, const naq_conn_options *o) {
     return s;
 }
 
-static natsStatus set_plain(natsOptions *options, const naq_conn_options *o) {
+/* libnats takes user and password from a URL as they stand; URLs carry an '@' in them as %40. */
+static char *decoded_url(const char *url) {
+    char *out = strdup(url);
+    char *at = out != NULL ? strrchr(out, '@') : NULL;
+    if (at == NULL) return out;
+    char *to = out;
+    for (char *from = out; *from != '\0'; from++) {
+        unsigned byte = 0;
+        if (from < at && from[0] == '%' && isxdigit((unsigned char)from[1]) &&
+            isxdigit((unsigned char)from[2]) && sscanf(from + 1, "%2x", &byte) == 1 && byte != 0) {
+            *to++ = (char)byte;
+            from += 2;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+    return out;
+}
+
+static natsStatus set_servers(natsOptions *options, const naq_conn_options *o) {
     const char *const *servers = servers_of(o);
-    int n = 0;
+    int n = 0, done = 0;
     while (servers[n] != NULL)
         n++;
+    char **urls = calloc((size_t)n, sizeof *urls);
+    while (urls != NULL && done < n && (urls[done] = decoded_url(servers[done])) != NULL)
+        done++;
+    natsStatus s =
+        done == n ? natsOptions_SetServers(options, (const char **)urls, n) : NATS_NO_MEMORY;
+    while (done > 0)
+        free(urls[--done]);
+    free(urls);
+    return s;
+}
+
+static natsStatus set_plain(natsOptions *options, const naq_conn_options *o) {
     int64_t timeout = o->connection_timeout_ms > 0 ? o->connection_timeout_ms : 5000;
     int64_t ping = o->ping_interval_ms > 0 ? o->ping_interval_ms : 20000;
     int64_t wait = o->reconnect_wait_ms > 0 ? o->reconnect_wait_ms : RECONNECT_WAIT_MS;
-    natsStatus s = natsOptions_SetServers(options, (const char **)servers, n);
+    natsStatus s = set_servers(options, o);
     if (s == NATS_OK) s = natsOptions_SetName(options, o->name != NULL ? o->name : "naq");
     if (s == NATS_OK) s = natsOptions_SetTimeout(options, timeout);
     if (s == NATS_OK) s = natsOptions_SetPingInterval(options, ping);
