@@ -53,7 +53,7 @@ function worker.run(args)
   local stop = session.beside(args)
   local options = session.options(args)
   options.queues = #queues > 0 and queues or nil
-  options.jobs, options.dirs = files, args.modules
+  options.files, options.dirs = files, args.modules
   options.concurrency, options.name = args.concurrency, args.name
   options.burst, options.max_jobs = args.burst, args.max_jobs
   options.handle_signals = true
