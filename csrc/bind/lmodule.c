@@ -11,12 +11,18 @@
 #include "bind/lworker.h"
 #endif
 
+static int lnaq_libnats_version(lua_State *L) {
+    lua_pushstring(L, naq_libnats_version());
+    return 1;
+}
+
 static const luaL_Reg CORE[] = {
     {"encode", lnaq_core_encode},
     {"decode", lnaq_core_decode},
     {"array", lnaq_core_array},
     {"payload", lnaq_core_payload},
     {"connect", lnaq_connect},
+    {"libnats_version", lnaq_libnats_version},
 #if LUA_VERSION_NUM >= 504
     {"lua_files", lnaq_lua_files},
     {"worker", lnaq_worker_new}, /* limits and threads are promises for 5.4 only */

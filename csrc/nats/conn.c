@@ -324,3 +324,7 @@ naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, 
     if (s != NATS_OK) return naq_from_nats(err, s, 0, "publishing to %s", subject);
     return NAQ_OK;
 }
+
+const char *naq_libnats_version(void) {
+    return nats_GetVersion();
+}

@@ -68,6 +68,9 @@ void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size);
 /* [blocks a moment, the first time for each server] name, version and cluster are read from the
  * greeting of a second, short connection, because libnats 3.4 keeps them to itself; "" where that
  * does not work. */
+/* "3.4.1": the library that is loaded, not the one built against. */
+const char *naq_libnats_version(void);
+
 void naq_conn_info(naq_conn *c, naq_server_info *out);
 /* The id of the server connected to, "" while there is none; not blocking. */
 void naq_conn_server_id(naq_conn *c, char *out, size_t size);

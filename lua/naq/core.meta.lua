@@ -35,6 +35,7 @@ function core.sleep(seconds) end
 function core.isatty(fd) end            ---@return boolean
 function core.hostname() end            ---@return string
 function core.getpid() end              ---@return integer
+function core.libnats_version() end     ---@return string
 function core.cpu_count() end           ---@return integer
 ---@param opts {level: string?, format: "text"|"json"|nil, file: string?}
 function core.configure_log(opts) end

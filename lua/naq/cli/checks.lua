@@ -179,7 +179,7 @@ function checks.versions(report)
   report.versions = {
     naq = core.VERSION,
     lua = _VERSION:match("%S+$"),
-    libnats = core.LIBNATS_VERSION,
+    libnats = core.libnats_version(),
     cjson = ok and cjson._VERSION or nil,
   }
 end
