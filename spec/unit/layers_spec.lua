@@ -34,7 +34,8 @@ local LUA_ROWS = {
   { "cli.help", "cli.local_server", "cli.output" },
   { "cli.parser" },
   { "cli.session" },
-  { "cli.checks", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
+  { "cli.checks" },
+  { "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
   { "cli.enqueue" }, -- prints what `naq job result` prints
   { "cli.init" },
 }
