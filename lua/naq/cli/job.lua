@@ -39,6 +39,8 @@ local function json(value)
   return (exit.check(require("naq.core").encode(value)))
 end
 
+local INDENT = "     "
+
 local function print_attempts(attempts)
   output.line("\n", output.style("Failed attempts", "bold"))
   for _, attempt in ipairs(attempts) do
@@ -49,8 +51,8 @@ local function print_attempts(attempts)
       attempt.worker and "  by " .. attempt.worker or "",
       duration and "  took " .. duration or ""
     ))
-    output.line("     ", output.style(failure_line(attempt) or "?", "red"))
-    if attempt.traceback then output.line("     ", (attempt.traceback:gsub("\n", "\n     "))) end
+    output.line(INDENT, output.style(output.indented(failure_line(attempt) or "?", INDENT), "red"))
+    if attempt.traceback then output.line(INDENT, output.indented(attempt.traceback, INDENT)) end
   end
 end
 

@@ -178,6 +178,16 @@ function output.table(columns, rows)
   output.line(table.concat(lines, "\n"))
 end
 
+--- Text of a job for the terminal: its further lines indented, tabs as spaces, and no control
+--- characters that would act on the terminal.
+---@param text string
+---@param indent string
+---@return string
+function output.indented(text, indent)
+  text = text:gsub("\t", "  "):gsub("[%z\1-\9\11-\31\127]", "?")
+  return (text:gsub("\n", "\n" .. indent))
+end
+
 --- Aligned `name  value` lines; values that are nil are left out, further lines of one indented.
 ---@param pairs_list {[1]: string, [2]: string?, style: string?}[]
 ---@param indent? string
@@ -190,7 +200,7 @@ function output.fields(pairs_list, indent)
   local lines = {}
   for _, field in ipairs(pairs_list) do
     if field[2] ~= nil then
-      local text = tostring(field[2]):gsub("\n", "\n" .. indent .. (" "):rep(width + GAP))
+      local text = output.indented(tostring(field[2]), indent .. (" "):rep(width + GAP))
       lines[#lines + 1] = indent .. pad(field[1], width + GAP) .. output.style(text, field.style)
     end
   end

@@ -61,6 +61,10 @@ end
 ---@return naq.Client
 function session.open(args)
   local options = session.options(args)
+  -- The log is a worker's voice; of the other commands one wants to hear their own words. A level
+  -- that is none is reported by the configuration.
+  local level = args.log_level or os.getenv("NAQ_LOG_LEVEL") or "warn"
+  require("naq.core").configure_log({ level = level })
   local client, message, code = require("naq").connect(options)
   if not client then session.unreachable(options.servers, message, code) end
   return client
