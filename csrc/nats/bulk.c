@@ -74,6 +74,8 @@ struct naq_bulk {
 
     int64_t now_ms; /* as of the last look at the clock */
     int64_t tick_ms;
+    bool nobody;        /* "no responders" came */
+    int64_t deaf_ms;    /* since when, without an ack in between; 0: not */
     int64_t checked_ms; /* when the stream was asked for; 0: never */
     uint64_t reconnects;
 
@@ -184,20 +186,29 @@ static void send_slot(naq_bulk *b, slot *s) {
     }
 }
 
-/* Nobody listens on the subject: no leader at the moment, or no stream at all? */
-static void no_responders(naq_bulk *b, slot *s) {
-    naq_err why;
-    if (b->checked_ms == 0 || b->now_ms - b->checked_ms >= CHECK_MS) {
-        naq_status there = naq_stream_check(b->nc, natsMsg_GetSubject(s->m), 2000, &why);
-        b->now_ms = naq_mono_ms();
-        bool early = there == NAQ_NO_JETSTREAM && b->now_ms - s->begun_ms < NO_JETSTREAM_MS;
-        if (there != NAQ_OK && !early) {
-            fail_all(b, &why);
-            return;
-        }
-        if (!early) b->checked_ms = b->now_ms;
+/* "No responders" came: no leader at the moment, or no stream at all? libnats gives only a status
+ * for it, not whose message it answers, and it concerns the stream, not the message: so all that
+ * wait are sent again soon. What was stored meanwhile is a duplicate then, known as our own. */
+static void no_responders(naq_bulk *b) {
+    slot *first = NULL;
+    for (unsigned i = 0; i < b->touched; i++) {
+        slot *s = &b->slots[i];
+        if (s->m == NULL) continue;
+        if (first == NULL) first = s;
+        if (s->due_ms > b->now_ms + s->backoff_ms) back_off(b, s);
     }
-    back_off(b, s);
+    if (b->deaf_ms == 0) b->deaf_ms = b->now_ms;
+    bool asked = b->checked_ms != 0 && b->now_ms - b->checked_ms < CHECK_MS;
+    if (first == NULL || asked) return;
+    naq_err why;
+    naq_status there = naq_stream_check(b->nc, natsMsg_GetSubject(first->m), 2000, &why);
+    b->now_ms = naq_mono_ms();
+    /* A server that has just started may take publishes a moment before JetStream's API. */
+    bool early = there == NAQ_NO_JETSTREAM && b->now_ms - b->deaf_ms < NO_JETSTREAM_MS;
+    if (there != NAQ_OK && !early)
+        fail_all(b, &why);
+    else if (!early)
+        b->checked_ms = b->now_ms;
 }
 
 static void answered(naq_bulk *b, natsMsg *m) {
@@ -210,6 +221,7 @@ static void answered(naq_bulk *b, natsMsg *m) {
     naq_err err;
     switch (naq_puback_read(m, natsMsg_GetSubject(s->m), &ack, &err)) {
     case NAQ_STORED:
+        b->deaf_ms = 0;
         finish_slot(b, s, NAQ_OK, NULL, ack.duplicate && !s->repeated);
         break;
     case NAQ_REFUSED:
@@ -219,7 +231,7 @@ static void answered(naq_bulk *b, natsMsg *m) {
         back_off(b, s);
         break;
     case NAQ_NO_RESPONDERS:
-        no_responders(b, s);
+        b->nobody = true;
         break;
     }
 }
@@ -254,15 +266,26 @@ static void tick(naq_bulk *b) {
 /* Take what has been answered; wait at most wait_ms for the first. */
 static void pump(naq_bulk *b, int64_t wait_ms) {
     natsMsg *m = NULL;
-    natsStatus s = natsSubscription_NextMsg(&m, b->inbox, wait_ms);
-    while (s == NATS_OK) {
-        answered(b, m);
-        bury(b, m);
-        s = natsSubscription_NextMsg(&m, b->inbox, 0);
+    natsStatus s;
+    for (;; wait_ms = 0) {
+        s = natsSubscription_NextMsg(&m, b->inbox, wait_ms);
+        if (s == NATS_OK) {
+            answered(b, m);
+            bury(b, m);
+        } else if (s == NATS_NO_RESPONDERS) {
+            if (b->unanswered > 0) b->unanswered--;
+            b->nobody = true;
+        } else {
+            break;
+        }
     }
     b->since_read = 0;
     b->now_ms = naq_mono_ms();
-    if (s != NATS_TIMEOUT && s != NATS_NO_RESPONDERS) {
+    if (b->nobody) {
+        b->nobody = false;
+        no_responders(b);
+    }
+    if (s != NATS_TIMEOUT) {
         naq_err err;
         naq_from_nats(&err, s, 0, "bulk publish");
         fail_all(b, &err);

@@ -95,7 +95,9 @@ function nats.start(options)
     if self:_launch() then return self end
     if not self:log():find("address already in use", 1, true) then break end
   end
-  error("nats-server did not start: " .. self:log(), 2)
+  local log = self:log()
+  core.rmtree(self.dir)
+  error("nats-server did not start: " .. log, 2)
 end
 
 function Server:log() return read_file(self.logfile) or "" end
@@ -160,6 +162,39 @@ end
 
 function Server:freeze() assert(core.kill(self.pid, "STOP")) end
 function Server:thaw() assert(core.kill(self.pid, "CONT")) end
+
+-- A shell that acts on the server while the calling thread is blocked in the core.
+function Server:_meanwhile(script)
+  return assert(core.spawn({ "sh", "-c", script }, {
+    stdout = self.logfile,
+    stderr = self.logfile,
+    die_with_parent = true,
+    env = { LD_PRELOAD = false },
+  }))
+end
+
+--- SIGKILL in so many seconds, and again a server on the same port and store `down` seconds later,
+--- while the caller goes on.
+function Server:kill_meanwhile(after, down)
+  local script = ("sleep %g; kill -KILL %d; sleep %g; exec %s -c %s/server.conf"):format(
+    after,
+    self.pid,
+    down,
+    binary(),
+    self.dir
+  )
+  local dying = self.pid
+  self.pid = self:_meanwhile(script) -- the shell becomes the new server
+  return function() core.wait(dying, 10) end
+end
+
+--- Freeze in so many seconds, thaw `frozen` seconds later, while the caller goes on. Returns what
+--- waits for the end of it.
+function Server:freeze_meanwhile(after, frozen)
+  local script = "sleep %g; kill -STOP %d; sleep %g; kill -CONT %d"
+  local pid = self:_meanwhile(script:format(after, self.pid, frozen, self.pid))
+  return function() assert.same({ "exited", 0 }, { core.wait(pid, 60) }) end
+end
 
 function nats.stop_all()
   local all = {}
