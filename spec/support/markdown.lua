@@ -30,7 +30,8 @@ function markdown.blocks(text)
         open.lines[#open.lines + 1] = line
       end
     elseif line:match("^```") then
-      open = { language = line:match("^```(%w*)"), line = number, lines = {}, directive = directive, name = name }
+      open = { language = line:match("^```(%w*)"), line = number, lines = {} }
+      open.directive, open.name = directive, name
       directive, name = nil, nil
     elseif line:match("^<!%-%-%s*test:") then
       directive, name = line:match("^<!%-%-%s*test:%s*(%w+)%s*(%S-)%s*%-%->%s*$")

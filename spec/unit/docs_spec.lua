@@ -26,7 +26,8 @@ end)
 
 describe("markdown.blocks()", function()
   it("finds blocks, their lines and what is asked of them", function()
-    local text = "a\n\n<!-- test: run -->\n```lua\nx = 1\n```\n```sh\ny\n```\n<!-- test: file j.lua -->\n```lua\n```\n"
+    local text = "a\n\n<!-- test: run -->\n```lua\nx = 1\n```\n"
+      .. "```sh\ny\n```\n<!-- test: file j.lua -->\n```lua\n```\n"
     local blocks = markdown.blocks(text)
     assert.equal(3, #blocks)
     assert.same({ "lua", 4, "x = 1\n", "run" }, {

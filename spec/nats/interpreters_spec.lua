@@ -1,0 +1,94 @@
+-- One source, two modules: each interpreter loads its own and puts a job on a queue, which a worker on
+-- Lua 5.4 runs.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local nats, start_worker = support.nats, support.start_worker
+
+local PROGRAM = [[
+local naq = require("naq")
+local client = assert(naq.connect())
+local job = assert(client:queue("greetings"):enqueue("greet", { name = _VERSION, numbers = { 1, 2.5 } }))
+assert(job:wait(30))
+io.write(assert(job:result()))
+client:close()
+]]
+
+local function write(path, text)
+  local f = assert(io.open(path, "wb"))
+  f:write(text)
+  f:close()
+  return path
+end
+
+local function read(path)
+  local f = assert(io.open(path, "rb"))
+  local text = f:read("*a")
+  f:close()
+  return text
+end
+
+describe("the client module", function()
+  local server, worker, folder
+
+  setup(function()
+    server = nats.start()
+    folder = assert(core.mkdtemp("naq-spec-lua"))
+    local jobs = [[require("naq").job("greet", function(args) return "hello, " .. args.name end)]]
+    worker = start_worker({
+      url = server.url,
+      queues = { "greetings" },
+      jobs = { write(folder .. "/jobs.lua", jobs) },
+    })
+    write(folder .. "/program.lua", PROGRAM)
+  end)
+
+  teardown(function()
+    worker:stop()
+    server:stop()
+    core.rmtree(folder)
+  end)
+
+  local function run(interpreter, abi, argument)
+    local out = folder .. "/out"
+    local lua, lib = support.root .. "/lua/?.lua;" .. support.root .. "/lua/?/init.lua;;", support.build
+    local pid = assert(core.spawn({ interpreter, argument }, {
+      stdout = out,
+      stderr = out,
+      die_with_parent = true,
+      env = {
+        LUA_PATH = lua,
+        LUA_CPATH = ("%s/lib/%s/?.so;;"):format(lib, abi),
+        LUA_PATH_5_4 = false,
+        LUA_CPATH_5_4 = false,
+        NAQ_NATS_URL = server.url,
+      },
+    }))
+    local state, status = core.wait(pid, 60)
+    if state == "running" then
+      core.kill(-pid, "KILL")
+      core.wait(pid, 10)
+    end
+    return state == "exited" and status or state, read(out)
+  end
+
+  for _, one in ipairs({ { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }) do
+    local interpreter, abi = one[1], one[2]
+    it("loads in " .. interpreter .. " and enqueues", function()
+      local status, out = run(interpreter, abi, folder .. "/program.lua")
+      assert.equal("hello, Lua " .. abi, out)
+      assert.equal(0, status)
+    end)
+  end
+
+  it("has workers on Lua 5.4 only", function()
+    local program = write(
+      folder .. "/worker.lua",
+      [[local ok, _, code = require("naq").worker({ files = { "x.lua" } })
+      io.write(tostring(ok), " ", code)]]
+    )
+    local status, out = run("luajit", "5.1", program)
+    assert.equal("nil UNSUPPORTED", out)
+    assert.equal(0, status)
+  end)
+end)
