@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "nats/inbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
 
@@ -78,6 +79,7 @@ struct naq_bulk {
     int64_t deaf_ms;    /* since when, without an ack in between; 0: not */
     int64_t checked_ms; /* when the stream was asked for; 0: never */
     uint64_t reconnects;
+    uint64_t denials; /* refusals of the server before this bulk */
 
     naq_status fatal; /* what would refuse every message: nothing is sent any more */
     naq_err why;
@@ -115,6 +117,7 @@ naq_status naq_bulk_open(naq_bulk **out, naq_conn *c, naq_bulk_done done, void *
     b->nc = naq_conn_nats_peek(c);
     b->done = done;
     b->ctx = ctx;
+    b->denials = naq_conn_denials(c);
     for (unsigned i = 0; i < WINDOW; i++)
         b->free[b->n_free++] = (uint16_t)(WINDOW - 1 - i);
 
@@ -125,14 +128,11 @@ naq_status naq_bulk_open(naq_bulk **out, naq_conn *c, naq_bulk_done done, void *
         (void)snprintf(b->reply, sizeof b->reply, "%s.", inbox);
         (void)snprintf(wildcard, sizeof wildcard, "%s.*", inbox);
         b->prefix_len = strlen(b->reply);
-        s = natsConnection_SubscribeSync(&b->inbox, b->nc, wildcard);
     }
     natsInbox_Destroy(inbox);
-    /* The window bounds what can be pending; a dropped ack would cost a repeat. */
-    if (s == NATS_OK) s = natsSubscription_SetPendingLimits(b->inbox, -1, -1);
     if (s == NATS_OK) s = natsStatistics_Create(&b->statistics);
-    if (s != NATS_OK) {
-        naq_from_nats(err, s, 0, "bulk publish");
+    if (s != NATS_OK) naq_from_nats(err, s, 0, "bulk publish");
+    if (s != NATS_OK || naq_subscribe(c, wildcard, &b->inbox, err) != NAQ_OK) {
         naq_bulk_close(b);
         return err->status;
     }
@@ -247,7 +247,7 @@ static void tick(naq_bulk *b) {
         if (s->m == NULL || (!again && b->now_ms < s->due_ms)) continue;
         const char *subject = natsMsg_GetSubject(s->m);
         naq_err err;
-        if (naq_publish_denied(b->nc, subject, &err)) {
+        if (naq_conn_denied(b->conn, b->denials, subject, &err)) {
             finish_slot(b, s, NAQ_PERMISSION, err.message, false);
         } else if (b->now_ms - s->begun_ms >= BUDGET_MS) {
             if (naq_conn_up(b->conn))
@@ -342,22 +342,17 @@ naq_status naq_bulk_finish(naq_bulk *b, naq_err *err) {
     return b->fatal;
 }
 
-/* libnats 3.4.1 may touch a subscription while it is destroyed when a message for it arrives then.
- * Where answers are still to come (of repeats), it is taken out of the connection first, and a
- * round trip through the reader's thread makes sure that the reader has let go of it. */
-static bool quiet(naq_bulk *b) {
-    if (b->unanswered == 0) return true;
-    return natsSubscription_Unsubscribe(b->inbox) == NATS_OK &&
-           natsConnection_FlushTimeout(b->nc, 2000) == NATS_OK;
-}
-
 void naq_bulk_close(naq_bulk *b) {
     if (b == NULL) return;
     for (unsigned i = 0; i < b->touched; i++)
         if (b->slots[i].m != NULL) bury(b, b->slots[i].m);
     bury_all(b);
-    /* Not destroyed when that cannot be known: some hundred bytes against a crash. */
-    if (b->inbox != NULL && quiet(b)) natsSubscription_Destroy(b->inbox);
+    /* With nothing on its way to the inbox the round trip of naq_unsubscribe can be saved: a short
+     * list is one round trip then, not two. */
+    if (b->unanswered == 0)
+        natsSubscription_Destroy(b->inbox);
+    else
+        naq_unsubscribe(b->conn, b->inbox);
     natsStatistics_Destroy(b->statistics);
     free(b);
 }

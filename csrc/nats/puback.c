@@ -1,31 +1,17 @@
-/* puback.c -- reading PubAcks. libnats ends a message's data with a NUL, so the few fields wanted
- * are looked for in place instead of parsing the object: this runs once per message. */
+/* puback.c -- reading PubAcks. A good one comes once per message, so its two fields are looked for
+ * in place: libnats ends a message's data with a NUL. */
 #include "nats/puback.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/buf.h"
 #include "nats/nstatus.h"
+#include "nats/reply.h"
 
 static long long number_after(const char *text, const char *key) {
     const char *at = strstr(text, key);
     return at != NULL ? strtoll(at + strlen(key), NULL, 10) : 0;
-}
-
-/* The string behind "description":" up to its closing quote. */
-static void description_of(const char *text, char *out, size_t size) {
-    const char *key = "\"description\":\"", *at = strstr(text, key);
-    size_t n = 0;
-    if (at != NULL) {
-        for (at += strlen(key); *at != '\0' && *at != '"' && n + 1 < size; at++) {
-            if (*at == '\\' && at[1] != '\0') at++;
-            out[n++] = *at;
-        }
-    }
-    out[n] = '\0';
 }
 
 naq_verdict naq_puback_read(natsMsg *answer, const char *subject, naq_pub_ack *ack, naq_err *err) {
@@ -39,10 +25,8 @@ naq_verdict naq_puback_read(natsMsg *answer, const char *subject, naq_pub_ack *a
     }
     if (len == 0 || data == NULL) return NAQ_NO_RESPONDERS;
     char why[256];
-    int js = (int)number_after(data, "\"err_code\":");
-    int code = (int)number_after(data, "\"code\":");
-    description_of(data, why, sizeof why);
-    if (js == 0 && code == 0) {
+    int js = naq_reply_error((naq_slice){data, (size_t)len}, why, sizeof why);
+    if (js == 0) {
         naq_fail(err, NAQ_INVALID, "publish to %s: answered by something that is not JetStream",
                  subject);
         return NAQ_REFUSED;
@@ -76,15 +60,6 @@ naq_status naq_stream_check(natsConnection *nc, const char *subject, int64_t tim
                           subject);
     natsMsg_Destroy(answer);
     return status;
-}
-
-bool naq_publish_denied(natsConnection *nc, const char *subject, naq_err *err) {
-    const char *text = NULL;
-    if (natsConnection_GetLastError(nc, &text) == NATS_OK || text == NULL) return false;
-    if (strcasestr(text, "permissions violation") == NULL || strstr(text, subject) == NULL)
-        return false;
-    naq_fail(err, NAQ_PERMISSION, "publish to %s: %s", subject, text);
-    return true;
 }
 
 natsStatus naq_publish_make(natsMsg **out, const char *subject, const char *reply,

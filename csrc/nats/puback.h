@@ -27,10 +27,6 @@ naq_verdict naq_puback_read(natsMsg *answer, const char *subject, naq_pub_ack *a
 naq_status naq_stream_check(natsConnection *nc, const char *subject, int64_t timeout_ms,
                             naq_err *err);
 
-/* Whether the server has said on this connection that publishing to `subject` is not allowed. It
- * says so apart from any answer, so a publisher looks when none came. Fills err then. */
-bool naq_publish_denied(natsConnection *nc, const char *subject, naq_err *err);
-
 /* A message with the header Nats-Msg-Id where msg_id is not NULL. */
 natsStatus naq_publish_make(natsMsg **out, const char *subject, const char *reply,
                             const char *msg_id, const void *data, size_t len);

@@ -35,16 +35,16 @@ static int64_t smaller(int64_t a, int64_t b) {
 }
 
 /* One attempt failed in libnats. NAQ_ASK_AGAIN or NAQ_REFUSED, with err filled. */
-static naq_verdict judge_failure(natsConnection *nc, natsStatus s, const char *subject, size_t len,
-                                 naq_err *err) {
+static naq_verdict judge_failure(naq_conn *c, uint64_t mark, natsStatus s, const char *subject,
+                                 size_t len, naq_err *err) {
     if (s == NATS_MAX_PAYLOAD) {
         naq_fail(err, NAQ_TOO_LARGE,
                  "publish to %s: %zu bytes are more than the server takes (%lld)", subject, len,
-                 (long long)natsConnection_GetMaxPayload(nc));
+                 (long long)naq_conn_max_payload(c));
         return NAQ_REFUSED;
     }
     if (s == NATS_TIMEOUT) {
-        if (naq_publish_denied(nc, subject, err)) return NAQ_REFUSED;
+        if (naq_conn_denied(c, mark, subject, err)) return NAQ_REFUSED;
         naq_fail(err, NAQ_TIMEOUT, "publish to %s: no ack", subject);
         return NAQ_ASK_AGAIN;
     }
@@ -55,12 +55,12 @@ static naq_verdict judge_failure(natsConnection *nc, natsStatus s, const char *s
     return transient ? NAQ_ASK_AGAIN : NAQ_REFUSED;
 }
 
-static naq_verdict attempt(natsConnection *nc, natsMsg *m, const char *subject, size_t len,
+static naq_verdict attempt(naq_conn *c, uint64_t mark, natsMsg *m, const char *subject, size_t len,
                            int64_t wait_ms, naq_pub_ack *ack, natsStatus *s, naq_err *err) {
     natsMsg *answer = NULL;
-    *s = natsConnection_RequestMsg(&answer, nc, m, wait_ms);
+    *s = natsConnection_RequestMsg(&answer, naq_conn_nats_peek(c), m, wait_ms);
     if (*s == NATS_NO_RESPONDERS) return NAQ_NO_RESPONDERS;
-    if (*s != NATS_OK) return judge_failure(nc, *s, subject, len, err);
+    if (*s != NATS_OK) return judge_failure(c, mark, *s, subject, len, err);
     naq_verdict verdict = naq_puback_read(answer, subject, ack, err);
     natsMsg_Destroy(answer);
     return verdict;
@@ -68,7 +68,7 @@ static naq_verdict attempt(natsConnection *nc, natsMsg *m, const char *subject, 
 
 static naq_status publish_until(naq_conn *c, natsMsg *m, const char *subject, size_t len,
                                 int64_t timeout_ms, naq_pub_ack *out, naq_err *err) {
-    natsConnection *nc = naq_conn_nats_peek(c);
+    uint64_t mark = naq_conn_denials(c);
     int64_t begun = naq_mono_ms(), deadline = begun + timeout_ms;
     int64_t wait_ms = ATTEMPT_MS, backoff = BACKOFF_MS;
     bool may_be_ours = false; /* an earlier attempt may have been stored */
@@ -77,7 +77,7 @@ static naq_status publish_until(naq_conn *c, natsMsg *m, const char *subject, si
         naq_pub_ack ack;
         natsStatus s;
         naq_verdict verdict =
-            attempt(nc, m, subject, len, smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, err);
+            attempt(c, mark, m, subject, len, smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, err);
         if (verdict == NAQ_STORED) {
             out->sequence = ack.sequence;
             out->duplicate = ack.duplicate && !may_be_ours;
@@ -88,8 +88,8 @@ static naq_status publish_until(naq_conn *c, natsMsg *m, const char *subject, si
             naq_fail(err, NAQ_TIMEOUT, "publish to %s: no responders, its stream has no leader",
                      subject);
             naq_err why;
-            naq_status there =
-                naq_stream_check(nc, subject, smaller(2000, left < 1 ? 1 : left), &why);
+            naq_status there = naq_stream_check(naq_conn_nats_peek(c), subject,
+                                                smaller(2000, left < 1 ? 1 : left), &why);
             bool early = there == NAQ_NO_JETSTREAM && naq_mono_ms() - begun < NO_JETSTREAM_MS;
             if (there != NAQ_OK && !early) {
                 *err = why;

@@ -121,7 +121,8 @@ describe("conn:js_publish()", function()
   it("says that the server forbids the subject", function()
     local strict = nats.start({
       config = {
-        'authorization { users = [ { user: u, password: p, permissions: { publish: { deny: "naq.q.no.>" } } } ] }',
+        "authorization { users = [ { user: u, password: p,",
+        'permissions: { publish: { deny: "naq.q.no.>" } } } ] }',
       },
       user = "u",
       password = "p",
