@@ -26,6 +26,7 @@ struct naq_conn {
     atomic_int holders;
     atomic_bool unsaid; /* published, and nothing heard from the server since */
     atomic_bool closing;
+    atomic_int reconnects;
     char servers[256]; /* for messages */
 
     pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
@@ -67,7 +68,9 @@ static void on_disconnected(natsConnection *nc, void *closure) {
 
 static void on_reconnected(natsConnection *nc, void *closure) {
     (void)nc;
-    naq_log(NAQ_INFO, "nats: connected to %s again", ((naq_conn *)closure)->servers);
+    naq_conn *c = closure;
+    atomic_fetch_add(&c->reconnects, 1);
+    naq_log(NAQ_INFO, "nats: connected to %s again", c->servers);
 }
 
 /* Refused subjects come here, beside the request that then hears nothing. */
@@ -154,10 +157,13 @@ void naq_conn_drop(naq_conn *c) {
     let_go(c);
 }
 
-void naq_conn_close(naq_conn *c) {
+void naq_conn_settle(naq_conn *c, int64_t timeout_ms) {
     naq_err ignored;
-    if (c != NULL && c->pid == getpid() && atomic_load(&c->unsaid) && naq_conn_up(c))
-        (void)naq_conn_flush(c, CLOSE_FLUSH_MS, &ignored);
+    if (atomic_load(&c->unsaid) && naq_conn_up(c)) (void)naq_conn_flush(c, timeout_ms, &ignored);
+}
+
+void naq_conn_close(naq_conn *c) {
+    if (c != NULL && c->pid == getpid()) naq_conn_settle(c, CLOSE_FLUSH_MS);
     naq_conn_drop(c);
 }
 
@@ -282,6 +288,10 @@ bool naq_conn_dead(naq_conn *c) {
     return natsConnection_IsClosed(c->nc);
 }
 
+int naq_conn_reconnects(naq_conn *c) {
+    return atomic_load(&c->reconnects);
+}
+
 int64_t naq_conn_max_payload(naq_conn *c) {
     return natsConnection_GetMaxPayload(c->nc);
 }
@@ -302,19 +312,72 @@ static naq_status request_failed(naq_conn *c, natsStatus s, const char *subject,
     return naq_from_nats(err, s, 0, "%s: %s", c->servers, subject);
 }
 
-naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, size_t len,
-                            int64_t timeout_ms, naq_buf *answer, naq_err *err) {
+static natsStatus make_message(natsMsg **m, const char *subject, const void *data, size_t len,
+                               const naq_conn_header *headers, size_t n) {
+    natsStatus s = natsMsg_Create(m, subject, NULL, data != NULL ? data : "", (int)len);
+    for (size_t i = 0; s == NATS_OK && i < n; i++)
+        s = natsMsgHeader_Set(*m, headers[i].name, headers[i].value);
+    return s;
+}
+
+naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size_t len,
+                        const naq_conn_header *headers, size_t n, int64_t timeout_ms,
+                        naq_conn_answer **answer, naq_err *err) {
     uint64_t mark = naq_conn_denials(c);
     natsMsg *m = NULL;
-    natsStatus s =
-        natsConnection_Request(&m, c->nc, subject, data != NULL ? data : "", (int)len, timeout_ms);
-    if (s != NATS_OK) return request_failed(c, s, subject, timeout_ms, mark, err);
-    atomic_store(&c->unsaid, false);
+    natsStatus s = make_message(&m, subject, data, len, headers, n);
+    if (s == NATS_OK) s = natsConnection_RequestMsg(answer, c->nc, m, timeout_ms);
+    naq_status status = NAQ_OK;
+    if (s != NATS_OK)
+        status = request_failed(c, s, subject, timeout_ms, mark, err);
+    else
+        atomic_store(&c->unsaid, false); /* the server has read all that was sent before */
+    natsMsg_Destroy(m);
+    return status;
+}
+
+const char *naq_conn_answer_peek(naq_conn_answer *a, size_t *len) {
+    *len = (size_t)natsMsg_GetDataLength(a);
+    return natsMsg_GetData(a);
+}
+
+void naq_conn_answer_headers(naq_conn_answer *a,
+                             void (*visit)(void *ctx, const char *name, const char *value),
+                             void *ctx) {
+    const char **names = NULL, *value = NULL;
+    int n = 0;
+    if (natsMsgHeader_Keys(a, &names, &n) != NATS_OK) return;
+    for (int i = 0; i < n; i++)
+        if (natsMsgHeader_Get(a, names[i], &value) == NATS_OK) visit(ctx, names[i], value);
+    free(names);
+}
+
+void naq_conn_answer_free(naq_conn_answer *a) {
+    natsMsg_Destroy(a);
+}
+
+naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, size_t len,
+                            int64_t timeout_ms, naq_buf *answer, naq_err *err) {
+    naq_conn_answer *m = NULL;
+    naq_status status = naq_conn_ask(c, subject, data, len, NULL, 0, timeout_ms, &m, err);
+    if (status != NAQ_OK) return status;
     naq_buf_put(answer, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
     natsMsg_Destroy(m);
     if (answer->failed)
         return naq_fail(err, NAQ_TOO_LARGE, "the answer to %s: out of memory", subject);
     return NAQ_OK;
+}
+
+naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, size_t len,
+                         const naq_conn_header *headers, size_t n, naq_err *err) {
+    natsMsg *m = NULL;
+    atomic_store(&c->unsaid, true);
+    natsStatus s = make_message(&m, subject, data, len, headers, n);
+    if (s == NATS_OK) s = natsConnection_PublishMsg(c->nc, m);
+    naq_status status = NAQ_OK;
+    if (s != NATS_OK) status = naq_from_nats(err, s, 0, "publishing to %s", subject);
+    natsMsg_Destroy(m);
+    return status;
 }
 
 naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,

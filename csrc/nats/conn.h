@@ -77,8 +77,9 @@ void naq_conn_server_id(naq_conn *c, char *out, size_t size);
 /* How many servers the cluster has; 1 when it is not one. [blocks] as naq_conn_info. */
 int naq_conn_cluster_size(naq_conn *c);
 naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err); /* [blocks] */
-bool naq_conn_up(naq_conn *c);   /* connected right now; not blocking */
-bool naq_conn_dead(naq_conn *c); /* closed for good: reconnecting was given up; not blocking */
+bool naq_conn_up(naq_conn *c);        /* connected right now; not blocking */
+bool naq_conn_dead(naq_conn *c);      /* closed for good: reconnecting was given up; not blocking */
+int naq_conn_reconnects(naq_conn *c); /* how often it was lost and restored; not blocking */
 int64_t naq_conn_max_payload(naq_conn *c);
 
 /* [blocks] One request and its answer. On NAQ_OK the answer's bytes are appended to answer. status
@@ -88,6 +89,26 @@ naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, 
 /* [buffers] Core NATS publish, no answer. */
 naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
                             naq_err *err);
+
+/* The same with headers and, for what is asked, the whole answer. */
+typedef struct naq_conn_header {
+    const char *name, *value;
+} naq_conn_header;
+typedef struct __natsMsg naq_conn_answer;
+naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, size_t len,
+                         const naq_conn_header *headers, size_t n, naq_err *err);
+naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size_t len,
+                        const naq_conn_header *headers, size_t n, int64_t timeout_ms,
+                        naq_conn_answer **answer, naq_err *err);
+const char *naq_conn_answer_peek(naq_conn_answer *a, size_t *len);
+/* visit may leave by longjmp: nothing is held then but a list of pointers. */
+void naq_conn_answer_headers(naq_conn_answer *a,
+                             void (*visit)(void *ctx, const char *name, const char *value),
+                             void *ctx);
+void naq_conn_answer_free(naq_conn_answer *a);
+
+/* [blocks a moment] Flush what was published and not answered for since, if there is any. */
+void naq_conn_settle(naq_conn *c, int64_t timeout_ms);
 /* [blocks] Until the server has taken everything published so far. */
 naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err);
 

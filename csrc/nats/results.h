@@ -28,7 +28,9 @@ typedef struct naq_record {
     naq_kv_entry entry;
     naq_result_class where;
 } naq_record;
-/* [blocks] Look in all classes at once. NAQ_JOB_NOT_FOUND; entry.value is the caller's to free. */
+/* [blocks] Look in all classes at once. NAQ_JOB_NOT_FOUND when there is none, or it was deleted or
+ * has expired (then entry.revision and where are its own, 0 otherwise: the next write must expect
+ * it). entry.value is the caller's to free. */
 naq_status naq_results_find(naq_conn *c, const char *prefix, const char *id, naq_record *out,
                             naq_err *err);
 /* [blocks] Wait for a terminal record, or the end of a result_ttl 0 job told on <prefix>.n.<id>.

@@ -1,0 +1,216 @@
+/* lkv.c -- the connection's methods on buckets and on jobs' records. */
+#include <string.h>
+
+#include "bind/lconn.h"
+#include "nats/kv.h"
+#include "nats/pool.h"
+#include "nats/results.h"
+
+/* What C fetched, until Lua has it: freed with the userdata when pushing runs out of memory. */
+static const char BYTES_MT[] = "naq.bytes";
+
+static int lnaq_bytes_gc(lua_State *L) {
+    naq_buf_free(luaL_checkudata(L, 1, BYTES_MT));
+    return 0;
+}
+
+static naq_buf *new_bytes(lua_State *L) {
+    naq_buf *b = lua_newuserdata(L, sizeof *b);
+    memset(b, 0, sizeof *b);
+    if (luaL_newmetatable(L, BYTES_MT)) {
+        lua_pushcfunction(L, lnaq_bytes_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushstring(L, BYTES_MT);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+static void push_bytes(lua_State *L, naq_buf *b) {
+    lua_pushlstring(L, b->data != NULL ? b->data : "", b->len);
+    naq_buf_free(b); /* the collector may take its time */
+}
+
+static int lnaq_conn_kv_get(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *bucket = luaL_checkstring(L, 2);
+    const char *key = luaL_checkstring(L, 3);
+    naq_buf *value = new_bytes(L);
+    naq_kv_entry entry;
+    naq_err err;
+    if (naq_pool_check(c, &err) != NAQ_OK || naq_kv_get(c, bucket, key, &entry, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    *value = entry.value;
+    push_bytes(L, value);
+    lnaq_pushint64(L, (int64_t)entry.revision);
+    return 2;
+}
+
+static int put(lua_State *L, int64_t expected) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    size_t len;
+    const char *bucket = luaL_checkstring(L, 2);
+    const char *key = luaL_checkstring(L, 3);
+    const char *value = luaL_checklstring(L, 4, &len);
+    uint64_t revision;
+    naq_err err;
+    if (naq_pool_check(c, &err) != NAQ_OK ||
+        naq_kv_put(c, bucket, key, value, len, expected, &revision, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    lnaq_pushint64(L, (int64_t)revision);
+    return 1;
+}
+
+static int lnaq_conn_kv_put(lua_State *L) {
+    return put(L, -1);
+}
+
+static int lnaq_conn_kv_update(lua_State *L) {
+    int64_t expected = lnaq_checkint64(L, 5);
+    luaL_argcheck(L, expected >= 0, 5, "a revision expected");
+    return put(L, expected);
+}
+
+/* A key that was deleted has a marker, and the write must expect the marker's revision. */
+static naq_status create(naq_conn *c, const char *bucket, const char *key, const char *value,
+                         size_t len, uint64_t *revision, naq_err *err) {
+    naq_kv_entry entry;
+    naq_status status = naq_kv_put(c, bucket, key, value, len, 0, revision, err);
+    if (status != NAQ_WRONG_REVISION) return status;
+    status = naq_kv_get(c, bucket, key, &entry, err);
+    naq_buf_free(&entry.value);
+    if (status == NAQ_KEY_NOT_FOUND)
+        status = naq_kv_put(c, bucket, key, value, len, (int64_t)entry.revision, revision, err);
+    else if (status == NAQ_OK)
+        status = NAQ_WRONG_REVISION;
+    if (status == NAQ_WRONG_REVISION)
+        return naq_fail(err, NAQ_KEY_EXISTS, "key %s of bucket %s exists", key, bucket);
+    return status;
+}
+
+static int lnaq_conn_kv_create(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    size_t len;
+    const char *bucket = luaL_checkstring(L, 2);
+    const char *key = luaL_checkstring(L, 3);
+    const char *value = luaL_checklstring(L, 4, &len);
+    uint64_t revision;
+    naq_err err;
+    if (naq_pool_check(c, &err) != NAQ_OK ||
+        create(c, bucket, key, value, len, &revision, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    lnaq_pushint64(L, (int64_t)revision);
+    return 1;
+}
+
+static int lnaq_conn_kv_delete(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *bucket = luaL_checkstring(L, 2);
+    const char *key = luaL_checkstring(L, 3);
+    naq_err err;
+    if (naq_pool_check(c, &err) != NAQ_OK || naq_kv_delete(c, bucket, key, -1, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* An entry among the collected ones; key and value follow it. */
+typedef struct row {
+    size_t key_len, value_len;
+    uint64_t revision;
+    int64_t created_us;
+} row;
+
+static bool collect(void *ctx, const char *key, const void *value, size_t len, uint64_t revision,
+                    int64_t created_us) {
+    naq_buf *rows = ctx;
+    row r = {strlen(key), len, revision, created_us};
+    naq_buf_put(rows, &r, sizeof r);
+    naq_buf_put(rows, key, r.key_len);
+    naq_buf_put(rows, value, len);
+    return !rows->failed;
+}
+
+static void push_row(lua_State *L, const row *r, const char *bytes) {
+    lua_createtable(L, 0, 4);
+    lua_pushlstring(L, bytes, r->key_len);
+    lua_setfield(L, -2, "key");
+    lua_pushlstring(L, bytes + r->key_len, r->value_len);
+    lua_setfield(L, -2, "value");
+    lnaq_pushint64(L, (int64_t)r->revision);
+    lua_setfield(L, -2, "revision");
+    lua_pushnumber(L, (lua_Number)r->created_us / 1e6);
+    lua_setfield(L, -2, "created");
+}
+
+static int lnaq_conn_kv_entries(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *bucket = luaL_checkstring(L, 2);
+    const char *filter = luaL_optstring(L, 3, ">");
+    naq_buf *rows = new_bytes(L);
+    naq_err err;
+    naq_status status = naq_pool_check(c, &err);
+    if (status == NAQ_OK) status = naq_kv_each(c, bucket, filter, collect, rows, &err);
+    if (status == NAQ_OK && rows->failed)
+        status = naq_fail(&err, NAQ_TOO_LARGE, "listing bucket %s: out of memory", bucket);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
+    lua_newtable(L);
+    size_t at = 0;
+    for (int i = 1; at < rows->len; i++) {
+        row r;
+        memcpy(&r, rows->data + at, sizeof r);
+        push_row(L, &r, rows->data + at + sizeof r);
+        lua_rawseti(L, -2, i);
+        at += sizeof r + r.key_len + r.value_len;
+    }
+    naq_buf_free(rows);
+    return 1;
+}
+
+static int lnaq_conn_find_record(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *prefix = luaL_checkstring(L, 2);
+    const char *id = luaL_checkstring(L, 3);
+    naq_buf *value = new_bytes(L);
+    naq_record record;
+    naq_err err;
+    if (naq_pool_check(c, &err) != NAQ_OK ||
+        naq_results_find(c, prefix, id, &record, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    *value = record.entry.value;
+    push_bytes(L, value);
+    lnaq_pushint64(L, (int64_t)record.entry.revision);
+    char bucket[96];
+    naq_results_bucket(prefix, record.where, bucket, sizeof bucket);
+    lua_pushstring(L, bucket);
+    return 3;
+}
+
+static int lnaq_conn_wait_record(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *prefix = luaL_checkstring(L, 2);
+    const char *id = luaL_checkstring(L, 3);
+    double seconds = luaL_checknumber(L, 4);
+    luaL_argcheck(L, seconds >= 0, 4, "a number of seconds expected");
+    int64_t ms = seconds < 1e9 ? (int64_t)(seconds * 1000 + 0.5) : INT64_C(1000000000000);
+    naq_buf *value = new_bytes(L);
+    naq_err err;
+    if (naq_pool_check(c, &err) != NAQ_OK ||
+        naq_results_wait(c, prefix, id, ms, value, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    push_bytes(L, value);
+    return 1;
+}
+
+const luaL_Reg LNAQ_KV_METHODS[] = {
+    {"kv_get", lnaq_conn_kv_get},
+    {"kv_put", lnaq_conn_kv_put},
+    {"kv_create", lnaq_conn_kv_create},
+    {"kv_update", lnaq_conn_kv_update},
+    {"kv_delete", lnaq_conn_kv_delete},
+    {"kv_entries", lnaq_conn_kv_entries},
+    {"find_record", lnaq_conn_find_record},
+    {"wait_record", lnaq_conn_wait_record},
+    {NULL, NULL},
+};

@@ -1,0 +1,151 @@
+/* lstream.c -- the connection's methods on streams: the layout, stored messages. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bind/lconn.h"
+#include "nats/nstatus.h"
+#include "nats/pool.h"
+#include "nats/reply.h"
+#include "nats/stream.h"
+
+/* What ensure_layout reports, as lines of '\n', until it can be pushed. */
+typedef struct report {
+    naq_buf created, differs;
+    naq_buf answer; /* last_msg's */
+    naq_stored message;
+} report;
+
+static const char REPORT_MT[] = "naq.report";
+
+static int lnaq_report_gc(lua_State *L) {
+    report *r = luaL_checkudata(L, 1, REPORT_MT);
+    naq_buf_free(&r->created);
+    naq_buf_free(&r->differs);
+    naq_buf_free(&r->answer);
+    naq_stored_free(&r->message);
+    return 0;
+}
+
+static report *new_report(lua_State *L) {
+    report *r = lua_newuserdata(L, sizeof *r);
+    memset(r, 0, sizeof *r);
+    if (luaL_newmetatable(L, REPORT_MT)) {
+        lua_pushcfunction(L, lnaq_report_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushstring(L, REPORT_MT);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    return r;
+}
+
+static void on_report(void *ctx, const char *object, bool created, const char *differs) {
+    report *r = ctx;
+    if (created) naq_buf_printf(&r->created, "%s\n", object);
+    if (differs != NULL) naq_buf_printf(&r->differs, "%s: %s\n", object, differs);
+}
+
+static void push_lines(lua_State *L, const naq_buf *lines) {
+    lua_newtable(L);
+    const char *at = lines->data, *end = at + lines->len;
+    for (int i = 1; at != NULL && at < end; i++) {
+        const char *eol = memchr(at, '\n', (size_t)(end - at));
+        lua_pushlstring(L, at, (size_t)(eol - at));
+        lua_rawseti(L, -2, i);
+        at = eol + 1;
+    }
+}
+
+/* A layout that differs is still a layout that was looked at: with dry_run it is told whole. */
+static int lnaq_conn_ensure_layout(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    naq_layout_options o = {.prefix = "naq"};
+    if (!lua_isnoneornil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TTABLE);
+        o.prefix = lnaq_optfield(L, 2, "prefix", "naq");
+        o.replicas = (int)lnaq_optnumber(L, 2, "replicas", 0);
+        o.worker_ttl_ms = (int64_t)(lnaq_optnumber(L, 2, "worker_ttl", 60) * 1000 + 0.5);
+        o.dry_run = lnaq_optbool(L, 2, "dry_run", 0);
+    }
+    report *r = new_report(L);
+    naq_err err;
+    naq_status status = naq_pool_check(c, &err);
+    if (status == NAQ_OK) status = naq_layout_ensure(c, &o, on_report, r, &err);
+    bool told =
+        status == NAQ_OK || (status == NAQ_CONFIGURATION && o.dry_run && r->differs.len > 0);
+    if (!told) return lnaq_fail(L, &err);
+    lua_createtable(L, 0, 2);
+    push_lines(L, &r->created);
+    lua_setfield(L, -2, "created");
+    push_lines(L, &r->differs);
+    lua_setfield(L, -2, "differs");
+    return 1;
+}
+
+/* "NATS/1.0\r\nName: value\r\n..." as a table. */
+static void push_headers(lua_State *L, const naq_buf *headers) {
+    lua_newtable(L);
+    const char *at = headers->data, *end = at + headers->len;
+    while (at != NULL && at < end) {
+        const char *eol = memchr(at, '\r', (size_t)(end - at));
+        if (eol == NULL) eol = end;
+        const char *colon = memchr(at, ':', (size_t)(eol - at));
+        if (colon != NULL) {
+            const char *value = colon + 1;
+            while (value < eol && *value == ' ')
+                value++;
+            lua_pushlstring(L, at, (size_t)(colon - at));
+            lua_pushlstring(L, value, (size_t)(eol - value));
+            lua_rawset(L, -3);
+        }
+        at = eol + 2;
+    }
+}
+
+static naq_status last_message(naq_conn *c, const char *stream, const char *subject, report *r,
+                               naq_err *err) {
+    char api[256], text[256];
+    naq_buf request = {0};
+    naq_status status = naq_pool_check(c, err);
+    if (status != NAQ_OK) return status;
+    if (strlen(stream) > 128 || strpbrk(stream, " .*>\t\r\n") != NULL || stream[0] == '\0')
+        return naq_fail(err, NAQ_INVALID, "\"%.96s\" is no stream name", stream);
+    (void)snprintf(api, sizeof api, "$JS.API.STREAM.MSG.GET.%s", stream);
+    naq_buf_puts(&request, "{\"last_by_subj\":");
+    naq_buf_json_string(&request, subject, strlen(subject));
+    naq_buf_putc(&request, '}');
+    status = naq_conn_request(c, api, request.data, request.len, 5000, &r->answer, err);
+    naq_buf_free(&request);
+    if (status != NAQ_OK) return status;
+    naq_slice answer = {r->answer.data, r->answer.len};
+    int js = naq_reply_error(answer, text, sizeof text);
+    if (js != 0) return naq_from_js(err, js, text, "subject %.128s of stream %s", subject, stream);
+    if (!naq_reply_stored(answer, &r->message))
+        return naq_fail(err, NAQ_CONNECTION, "stream %s: an answer that is none", stream);
+    return NAQ_OK;
+}
+
+static int lnaq_conn_last_msg(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *stream = luaL_checkstring(L, 2);
+    const char *subject = luaL_checkstring(L, 3);
+    report *r = new_report(L);
+    naq_err err;
+    if (last_message(c, stream, subject, r, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    lua_pushlstring(L, r->message.data.data != NULL ? r->message.data.data : "",
+                    r->message.data.len);
+    lua_createtable(L, 0, 3);
+    lnaq_pushint64(L, (int64_t)r->message.sequence);
+    lua_setfield(L, -2, "seq");
+    lua_pushnumber(L, (lua_Number)r->message.time_us / 1e6);
+    lua_setfield(L, -2, "time");
+    push_headers(L, &r->message.headers);
+    lua_setfield(L, -2, "headers");
+    return 2;
+}
+
+const luaL_Reg LNAQ_STREAM_METHODS[] = {
+    {"ensure_layout", lnaq_conn_ensure_layout},
+    {"last_msg", lnaq_conn_last_msg},
+    {NULL, NULL},
+};

@@ -1,0 +1,265 @@
+/* results.c -- where a job's record stands, and waiting for it. Any thread.
+ *
+ * A record is in one of the buckets of its prefix, by how long it is kept; who looks does not know
+ * which, so all are asked at once. */
+#include "nats/results.h"
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "nats/inbox.h"
+#include "nats/nstatus.h"
+#include "nats/reply.h"
+
+enum { ASK_MS = 5000, LOOK_AGAIN_MS = 5000, SLICE_MS = 500, EAGER_LOOKS = 7 };
+
+static const struct {
+    const char *name;
+    double seconds;
+} CLASSES[NAQ_RESULT_CLASSES] = {
+    [NAQ_RESULTS_1H] = {"1h", 3600},           [NAQ_RESULTS_1D] = {"1d", 86400},
+    [NAQ_RESULTS_7D] = {"7d", 7 * 86400},      [NAQ_RESULTS_30D] = {"30d", 30 * 86400},
+    [NAQ_RESULTS_FOREVER] = {"forever", -1.0},
+};
+
+naq_result_class naq_result_class_for(double ttl_seconds, bool *exact) {
+    int k = NAQ_RESULTS_1H;
+    while (k < NAQ_RESULTS_FOREVER && !(ttl_seconds <= CLASSES[k].seconds))
+        k++;
+    if (exact != NULL) *exact = k < NAQ_RESULTS_FOREVER && ttl_seconds >= CLASSES[k].seconds;
+    return (naq_result_class)k;
+}
+
+void naq_results_bucket(const char *prefix, naq_result_class k, char *out, size_t size) {
+    (void)snprintf(out, size, "%s_results_%s", prefix, CLASSES[k].name);
+}
+
+void naq_results_subject(const char *prefix, naq_result_class k, char *out, size_t size) {
+    (void)snprintf(out, size, "$KV.%s_results_%s.", prefix, CLASSES[k].name);
+}
+
+/* The record says itself when it ends where its bucket keeps it longer. */
+static bool is_over(const naq_stored *m) {
+    if (naq_stored_header(m, "KV-Operation").at != NULL) return true;
+    naq_slice at = naq_reply_member((naq_slice){m->data.data, m->data.len}, "expires_at");
+    return at.at != NULL && at.at[0] != '"' && at.at[0] != 'n' &&
+           naq_json_double(at) * 1e6 <= (double)naq_wall_us();
+}
+
+/* Whether m takes the place of what was found before: a live record before one that is over, the
+ * newer of two. A job has two when its result_ttl was changed between attempts. */
+static bool better(const naq_record *before, bool before_over, const naq_stored *m, bool over) {
+    if (before->entry.revision == 0) return true;
+    if (before_over != over) return before_over;
+    return m->time_us > before->entry.created_us;
+}
+
+/* One class's answer. NAQ_OK: looked at, whatever there was. */
+static naq_status consider(naq_slice answer, naq_result_class k, const char *id, naq_record *out,
+                           bool *over, naq_err *err) {
+    char text[256];
+    naq_stored m = {0};
+    int js = naq_reply_error(answer, text, sizeof text);
+    if (js == NAQ_JS_MSG_NOT_FOUND || js == NAQ_JS_STREAM_NOT_FOUND) return NAQ_OK;
+    if (js != 0) return naq_from_js(err, js, text, "record of job %s", id);
+    naq_status status = NAQ_OK;
+    if (!naq_reply_stored(answer, &m)) {
+        status = naq_fail(err, NAQ_CONNECTION, "record of job %s: an answer that is none", id);
+    } else {
+        bool ended = is_over(&m);
+        if (better(out, *over, &m, ended)) {
+            naq_buf_free(&out->entry.value);
+            *over = ended;
+            out->where = k;
+            out->entry = (naq_kv_entry){m.data, m.sequence, m.time_us};
+            memset(&m.data, 0, sizeof m.data);
+        }
+    }
+    naq_stored_free(&m);
+    return status;
+}
+
+naq_status naq_results_find(naq_conn *c, const char *prefix, const char *id, naq_record *out,
+                            naq_err *err) {
+    memset(out, 0, sizeof *out);
+    if (!naq_id_valid(id, strlen(id)))
+        return naq_fail(err, NAQ_INVALID, "\"%.80s\" is no job id: 1 to 64 of A-Za-z0-9_-", id);
+    naq_ask asks[NAQ_RESULT_CLASSES] = {0};
+    char bucket[96], requests[NAQ_RESULT_CLASSES][256];
+    for (int k = 0; k < NAQ_RESULT_CLASSES; k++) {
+        naq_results_bucket(prefix, (naq_result_class)k, bucket, sizeof bucket);
+        (void)snprintf(asks[k].subject, sizeof asks[k].subject, "$JS.API.STREAM.MSG.GET.KV_%s",
+                       bucket);
+        (void)snprintf(requests[k], sizeof requests[k], "{\"last_by_subj\":\"$KV.%s.%s\"}", bucket,
+                       id);
+        asks[k].data = requests[k];
+        asks[k].len = strlen(requests[k]);
+    }
+    naq_status status = naq_ask_all(c, asks, NAQ_RESULT_CLASSES, ASK_MS, err);
+    bool over = false;
+    for (int k = 0; status == NAQ_OK && k < NAQ_RESULT_CLASSES; k++)
+        status = consider(naq_ask_answer(&asks[k]), (naq_result_class)k, id, out, &over, err);
+    naq_asks_free(asks, NAQ_RESULT_CLASSES);
+    bool found = status == NAQ_OK && out->entry.revision > 0 && !over;
+    if (!found) naq_buf_free(&out->entry.value);
+    if (status == NAQ_OK && !found)
+        status = naq_fail(err, NAQ_JOB_NOT_FOUND, "job %s has no record", id);
+    return status;
+}
+
+static bool is_terminal(const naq_buf *record) {
+    char state[16];
+    naq_reply_text((naq_slice){record->data, record->len}, "state", state, sizeof state);
+    return strcmp(state, "completed") == 0 || strcmp(state, "failed") == 0 ||
+           strcmp(state, "cancelled") == 0;
+}
+
+/* Shared by the waiting thread and libnats' delivery threads of its two subscriptions; the last of
+ * them to leave frees it. */
+typedef struct waiter {
+    atomic_int holders;
+    pthread_mutex_t mu; /* guards the rest */
+    pthread_cond_t wake;
+    bool written; /* something was published to the record's subject */
+    naq_buf told; /* the end as told on <prefix>.n.<id> */
+} waiter;
+
+static void leave(void *closure) {
+    waiter *w = closure;
+    if (atomic_fetch_sub(&w->holders, 1) > 1) return;
+    naq_buf_free(&w->told);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->mu);
+    free(w);
+}
+
+static waiter *waiter_new(void) {
+    waiter *w = calloc(1, sizeof *w);
+    if (w == NULL) return NULL;
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&w->mu, NULL);
+    atomic_init(&w->holders, 1);
+    return w;
+}
+
+static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m, void *closure) {
+    (void)nc;
+    (void)sub;
+    waiter *w = closure;
+    pthread_mutex_lock(&w->mu);
+    if (strncmp(natsMsg_GetSubject(m), "$KV.", 4) == 0)
+        w->written = true;
+    else if (w->told.len == 0)
+        naq_buf_put(&w->told, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->mu);
+    natsMsg_Destroy(m);
+}
+
+static naq_status listen(naq_conn *c, const char *subject, waiter *w, natsSubscription **sub,
+                         naq_err *err) {
+    natsStatus s = natsConnection_Subscribe(sub, naq_conn_nats_peek(c), subject, on_message, w);
+    if (s != NATS_OK) return naq_from_nats(err, s, 0, "subscribing to %s", subject);
+    atomic_fetch_add(&w->holders, 1);
+    s = natsSubscription_SetOnCompleteCB(*sub, leave, w);
+    return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "subscribing to %s", subject);
+}
+
+/* Until woken or the time is over. What was told goes to out. */
+static void doze(waiter *w, int64_t ms, naq_buf *out, bool *written) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&w->mu);
+    int rc = 0;
+    while (!w->written && w->told.len == 0 && rc == 0)
+        rc = pthread_cond_timedwait(&w->wake, &w->mu, &until);
+    *written = w->written;
+    w->written = false;
+    if (w->told.len > 0 && is_terminal(&w->told)) naq_buf_put(out, w->told.data, w->told.len);
+    naq_buf_clear(&w->told);
+    pthread_mutex_unlock(&w->mu);
+}
+
+/* NAQ_OK with the record in out, NAQ_JOB_NOT_FOUND while there is no terminal one. */
+static naq_status look(naq_conn *c, const char *prefix, const char *id, naq_buf *out,
+                       naq_err *err) {
+    naq_record record;
+    naq_status status = naq_results_find(c, prefix, id, &record, err);
+    if (status == NAQ_OK && is_terminal(&record.entry.value))
+        naq_buf_put(out, record.entry.value.data, record.entry.value.len);
+    else if (status == NAQ_OK)
+        status = NAQ_JOB_NOT_FOUND;
+    naq_buf_free(&record.entry.value);
+    return status;
+}
+
+static bool may_pass(naq_status status) {
+    return status == NAQ_JOB_NOT_FOUND || status == NAQ_TIMEOUT || status == NAQ_CONNECTION;
+}
+
+/* Looks at once, after each sign of a write, after a reconnect and every 5 s. A write is heard
+ * before it is stored, so a sign is followed by some quick looks. */
+static naq_status wait_for(naq_conn *c, const char *prefix, const char *id, int64_t timeout_ms,
+                           waiter *w, naq_buf *out, naq_err *err) {
+    int64_t end = naq_mono_ms() + timeout_ms, next_look = 0;
+    int reconnects = naq_conn_reconnects(c), eager = 0;
+    size_t before = out->len;
+    for (;;) {
+        int64_t now = naq_mono_ms();
+        if (now >= next_look) {
+            naq_status status = look(c, prefix, id, out, err);
+            if (!may_pass(status) || naq_conn_dead(c)) return status;
+            now = naq_mono_ms();
+            next_look = now + (eager > 0 ? INT64_C(1) << (EAGER_LOOKS - eager) : LOOK_AGAIN_MS);
+            if (eager > 0) eager--;
+        }
+        if (now >= end)
+            return naq_fail(err, NAQ_TIMEOUT, "job %s has not ended in %lld ms", id,
+                            (long long)timeout_ms);
+        int64_t rest = end - now < next_look - now ? end - now : next_look - now;
+        bool written;
+        doze(w, rest < SLICE_MS ? rest : SLICE_MS, out, &written);
+        if (out->len > before) return NAQ_OK;
+        if (written || naq_conn_reconnects(c) != reconnects) {
+            reconnects = naq_conn_reconnects(c);
+            eager = EAGER_LOOKS;
+            next_look = 0;
+        }
+    }
+}
+
+naq_status naq_results_wait(naq_conn *c, const char *prefix, const char *id, int64_t timeout_ms,
+                            naq_buf *out, naq_err *err) {
+    if (!naq_id_valid(id, strlen(id)))
+        return naq_fail(err, NAQ_INVALID, "\"%.80s\" is no job id: 1 to 64 of A-Za-z0-9_-", id);
+    waiter *w = waiter_new();
+    if (w == NULL) return naq_fail(err, NAQ_CONNECTION, "waiting for job %s: out of memory", id);
+    natsSubscription *record = NULL, *end = NULL;
+    char subject[192];
+    (void)snprintf(subject, sizeof subject, "$KV.*.%s", id);
+    naq_status status = listen(c, subject, w, &record, err);
+    (void)snprintf(subject, sizeof subject, "%s.n.%s", prefix, id);
+    if (status == NAQ_OK) status = listen(c, subject, w, &end, err);
+    if (status == NAQ_OK) status = wait_for(c, prefix, id, timeout_ms, w, out, err);
+    naq_unsubscribe(c, record);
+    naq_unsubscribe(c, end);
+    leave(w);
+    return status;
+}
