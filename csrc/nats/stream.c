@@ -266,6 +266,27 @@ static naq_status create(ensure *e, const object **which, size_t n, naq_err *err
     return status;
 }
 
+/* The answer lists how many messages each matching subject has. The server's own total
+ * (num_subjects) would do for one message a subject, but counts the whole stream. */
+static int64_t count_messages(naq_slice answer) {
+    naq_slice subjects = naq_reply_member(naq_reply_member(answer, "state"), "subjects");
+    int64_t total = 0;
+    naq_json j;
+    naq_err ignored;
+    if (subjects.at == NULL) return 0;
+    naq_json_begin(&j, subjects.at, subjects.len);
+    if (naq_json_object(&j, &ignored) != NAQ_OK) return 0;
+    for (bool first = true;; first = false) {
+        bool more;
+        naq_slice key, value;
+        naq_json_kind kind;
+        long long n;
+        if (naq_json_member(&j, first, &more, &key, &value, &kind, &ignored) != NAQ_OK || !more)
+            return total;
+        if (naq_json_int(value, &n)) total += n;
+    }
+}
+
 naq_status naq_layout_ensure(naq_conn *c, const naq_layout_options *o, naq_layout_report report,
                              void *ctx, naq_err *err) {
     ensure e = {.c = c, .options = o, .report = report, .ctx = ctx};
@@ -288,4 +309,23 @@ naq_status naq_layout_ensure(naq_conn *c, const naq_layout_options *o, naq_layou
         return err->status;
     }
     return NAQ_OK;
+}
+
+naq_status naq_stream_count(naq_conn *c, const char *stream, const char *filter, int64_t *n,
+                            naq_err *err) {
+    char subject[160], text[256];
+    naq_buf request = {0}, answer = {0};
+    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s", stream);
+    naq_buf_puts(&request, "{\"subjects_filter\":");
+    naq_buf_json_string(&request, filter, strlen(filter));
+    naq_buf_putc(&request, '}');
+    naq_status status =
+        naq_conn_request(c, subject, request.data, request.len, ASK_MS, &answer, err);
+    naq_slice a = {answer.data, answer.len};
+    int js = status == NAQ_OK ? naq_reply_error(a, text, sizeof text) : 0;
+    if (js != 0) status = naq_from_js(err, js, text, "stream %s", stream);
+    if (status == NAQ_OK) *n = count_messages(a);
+    naq_buf_free(&request);
+    naq_buf_free(&answer);
+    return status;
 }
