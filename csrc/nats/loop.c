@@ -197,12 +197,10 @@ static void flush_before_close(naq_loop *loop, int64_t flush_ms) {
         for (int i = 0; i < n; i++)
             if (e[i].data.u32 == ON_SOCKET) natsConnection_ProcessReadEvent(loop->nc);
         natsMsg *m = NULL;
-        while (natsSubscription_NextMsg(&m, loop->inbox, 0) == NATS_OK) {
-            const char *subject = natsMsg_GetSubject(m);
-            bool mine = strcmp(subject, reply) == 0;
+        natsStatus s;
+        while ((s = natsSubscription_NextMsg(&m, loop->inbox, 0)) == NATS_OK)
             natsMsg_Destroy(m);
-            if (mine) return;
-        }
+        if (s == NATS_NO_RESPONDERS) return;
     }
 }
 
@@ -327,13 +325,6 @@ static void read_answer(natsMsg *m, naq_answer *a) {
         a->duplicate = len > 60 && strstr(data, "\"duplicate\"") != NULL;
         return;
     }
-    if (len == 0) { /* status 503: nobody listens on the subject */
-        a->status = NAQ_CONNECTION;
-        a->js = NAQ_JS_NO_RESPONDERS;
-        a->text = "no responders";
-        a->text_len = strlen(a->text);
-        return;
-    }
     int64_t js = number_after(data, len, "\"err_code\":");
     a->js = js > 0 ? (int)js : 0;
     naq_err err;
@@ -369,8 +360,15 @@ static void dispatch(naq_loop *loop, natsMsg *m) {
 
 static void drain_inbox(naq_loop *loop) {
     natsMsg *m = NULL;
-    while (natsSubscription_NextMsg(&m, loop->inbox, 0) == NATS_OK)
-        dispatch(loop, m);
+    natsStatus s;
+    while ((s = natsSubscription_NextMsg(&m, loop->inbox, 0)) == NATS_OK ||
+           s == NATS_NO_RESPONDERS) {
+        /* libnats swallows a 503 and its subject with it: which publish it answers is not known. */
+        if (s == NATS_OK)
+            dispatch(loop, m);
+        else
+            loop->on.unheard(loop->on.ctx);
+    }
 }
 
 /* The turn

@@ -32,6 +32,9 @@ typedef struct naq_loop_handlers {
     void (*delivered)(void *ctx, naq_msg *m);
     /* The answer to naq_loop_publish(token). Late ones come too: the token must tell. */
     void (*answered)(void *ctx, uint32_t token, const naq_answer *answer);
+    /* Some publish or pull reached nobody: no leader yet, or no such stream. Which one is not
+     * known. */
+    void (*unheard)(void *ctx);
     /* A status message for a pull request: 100 heartbeat, 404, 408, 409, 503. pending is the credit
      * that a 408 or 409 gives back, -1 when it does not say. */
     void (*pull_status)(void *ctx, uint32_t token, int status, int64_t pending, const char *text);

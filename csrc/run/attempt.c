@@ -51,6 +51,9 @@ static void run(naq_attempt *a) {
     case NAQ_DID_DISCARD:
         naq_outcome_dead(a, "discarded", what->code.data, what->message.data, NULL);
         break;
+    case NAQ_DID_UNDECODABLE:
+        naq_outcome_dead(a, "undecodable", "UNDECODABLE", what->message.data, NULL);
+        break;
     case NAQ_DID_FAIL:
     case NAQ_DID_NOT_KNOW:
         naq_outcome_failure(a, what);

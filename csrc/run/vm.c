@@ -257,7 +257,8 @@ static int call_protected(lua_State *L) {
     if (call->args.at == NULL) {
         lua_pushnil(L);
     } else if (vm->face->decode(L, call->args.at, call->args.len, &err) != NAQ_OK) {
-        fail(vm, naq_status_code(err.status), err.message);
+        fail(vm, "UNDECODABLE", err.message);
+        vm->what.did = NAQ_DID_UNDECODABLE;
         return 0;
     }
     lua_rawgeti(L, 2, 3);

@@ -36,11 +36,12 @@ naq_status naq_vm_open(naq_vm **out, const naq_vm_options *o, naq_err *err);
 void naq_vm_close(naq_vm *vm);
 
 typedef enum naq_did {
-    NAQ_DID_RETURN,  /* result holds the value as JSON; empty when it returned nothing */
-    NAQ_DID_FAIL,    /* message, code, traceback */
-    NAQ_DID_SNOOZE,  /* seconds */
-    NAQ_DID_DISCARD, /* message: why */
-    NAQ_DID_NOT_KNOW /* no job of that name here: message, code UNKNOWN_JOB */
+    NAQ_DID_RETURN,      /* result holds the value as JSON; empty when it returned nothing */
+    NAQ_DID_FAIL,        /* message, code, traceback */
+    NAQ_DID_SNOOZE,      /* seconds */
+    NAQ_DID_DISCARD,     /* message: why */
+    NAQ_DID_UNDECODABLE, /* its arguments are JSON that no Lua value holds exactly: message */
+    NAQ_DID_NOT_KNOW     /* no job of that name here: message, code UNKNOWN_JOB */
 } naq_did;
 
 /* What a job is told about itself. */

@@ -260,6 +260,13 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
     slot->sent_ms = naq_mono_ms();
 }
 
+/* A stream without a leader answers nobody's publish; all that wait may be concerned. */
+void naq_worker_unheard(void *ctx) {
+    naq_worker *w = ctx;
+    for (uint32_t i = 0; i < w->slots.count && w->storing > 0; i++)
+        if (w->slots.all[i].state == NAQ_SLOT_STORING) w->slots.all[i].refused = true;
+}
+
 /* Publishes that were refused or never answered go out once more, under the same condition: a
  * record that was stored after all refuses the second. */
 static void store_again(naq_worker *w, int64_t now) {

@@ -142,6 +142,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     naq_loop_handlers handlers = {.ctx = w,
                                   .delivered = naq_worker_delivered,
                                   .answered = naq_worker_answered,
+                                  .unheard = naq_worker_unheard,
                                   .pull_status = naq_worker_pull_status,
                                   .restored = naq_worker_restored,
                                   .busy = naq_worker_busy};

@@ -41,6 +41,7 @@ struct naq_worker {
 /* The loop's handlers. */
 void naq_worker_delivered(void *ctx, naq_msg *m);
 void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer);
+void naq_worker_unheard(void *ctx);
 void naq_worker_pull_status(void *ctx, uint32_t token, int status, int64_t pending,
                             const char *text);
 void naq_worker_restored(void *ctx);
