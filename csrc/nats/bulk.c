@@ -1,10 +1,10 @@
 /* bulk.c -- many publishes with a window of acks in flight, on the caller's thread.
  *
- * Runs on the shared connection with an inbox of its own, whose last token is the slot and the
- * slot's generation. Measured on naq's own streams, with Msg-Ids, against a second connection
- * without SendAsap and against libnats' event-loop mode: all three reach what the server takes, and
- * this one needs no connection to be opened, kept alive or closed. Not js_PublishAsync, which in
- * 3.4.1 keeps every message until its deadline even when it has been acked.
+ * Runs on the shared connection with a mailbox, whose tokens are the slot and its generation.
+ * Measured on naq's own streams, with Msg-Ids, against a second connection without SendAsap and
+ * against libnats' event-loop mode: all three reach what the server takes, and this one needs no
+ * connection to be opened, kept alive or closed. Not js_PublishAsync, which in 3.4.1 keeps every
+ * message until its deadline even when it has been acked.
  *
  * A slot keeps its message until the ack: that is what is sent again, with the same Msg-Id.
  *
@@ -24,7 +24,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "nats/inbox.h"
+#include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
 
@@ -58,12 +58,9 @@ typedef struct slot {
 struct naq_bulk {
     naq_conn *conn;
     natsConnection *nc;
-    natsSubscription *inbox;
-    natsStatistics *statistics;
+    naq_mailbox *box;
     naq_bulk_done done;
     void *ctx;
-    char reply[96]; /* the inbox with its last dot; the token is written behind it */
-    size_t prefix_len;
 
     slot slots[WINDOW];
     uint16_t free[WINDOW];
@@ -71,7 +68,6 @@ struct naq_bulk {
     unsigned touched; /* slots ever used: the first so many */
     size_t bytes;
     unsigned since_read;
-    uint64_t unanswered; /* sent and not answered, repeats included */
 
     int64_t now_ms; /* as of the last look at the clock */
     int64_t tick_ms;
@@ -103,13 +99,6 @@ static unsigned in_flight(const naq_bulk *b) {
     return WINDOW - b->n_free;
 }
 
-static uint64_t count_reconnects(naq_bulk *b) {
-    uint64_t n = b->reconnects;
-    if (natsConnection_GetStats(b->nc, b->statistics) == NATS_OK)
-        (void)natsStatistics_GetCounts(b->statistics, NULL, NULL, NULL, NULL, &n);
-    return n;
-}
-
 naq_status naq_bulk_open(naq_bulk **out, naq_conn *c, naq_bulk_done done, void *ctx, naq_err *err) {
     naq_bulk *b = calloc(1, sizeof *b);
     if (b == NULL) return naq_fail(err, NAQ_CONNECTION, "bulk publish: out of memory");
@@ -121,23 +110,12 @@ naq_status naq_bulk_open(naq_bulk **out, naq_conn *c, naq_bulk_done done, void *
     for (unsigned i = 0; i < WINDOW; i++)
         b->free[b->n_free++] = (uint16_t)(WINDOW - 1 - i);
 
-    char wildcard[96];
-    natsInbox *inbox = NULL;
-    natsStatus s = natsInbox_Create(&inbox);
-    if (s == NATS_OK) {
-        (void)snprintf(b->reply, sizeof b->reply, "%s.", inbox);
-        (void)snprintf(wildcard, sizeof wildcard, "%s.*", inbox);
-        b->prefix_len = strlen(b->reply);
-    }
-    natsInbox_Destroy(inbox);
-    if (s == NATS_OK) s = natsStatistics_Create(&b->statistics);
-    if (s != NATS_OK) naq_from_nats(err, s, 0, "bulk publish");
-    if (s != NATS_OK || naq_subscribe(c, wildcard, &b->inbox, err) != NAQ_OK) {
-        naq_bulk_close(b);
-        return err->status;
+    if (naq_mailbox_acquire(&b->box, c, err) != NAQ_OK) {
+        free(b);
+        return naq_wrap(err, "bulk publish");
     }
     b->now_ms = naq_mono_ms();
-    b->reconnects = count_reconnects(b);
+    b->reconnects = naq_conn_reconnects(b->conn);
     *out = b;
     return NAQ_OK;
 }
@@ -168,7 +146,6 @@ static void back_off(naq_bulk *b, slot *s) {
 static void send_slot(naq_bulk *b, slot *s) {
     natsStatus status = natsConnection_PublishMsg(b->nc, s->m);
     if (status == NATS_OK) {
-        b->unanswered++;
         s->due_ms = b->now_ms + s->wait_ms;
         s->wait_ms = s->wait_ms * 2 < ATTEMPT_MAX_MS ? s->wait_ms * 2 : ATTEMPT_MAX_MS;
         return;
@@ -211,10 +188,8 @@ static void no_responders(naq_bulk *b) {
         b->checked_ms = b->now_ms;
 }
 
-static void answered(naq_bulk *b, natsMsg *m) {
-    uint32_t token = (uint32_t)strtoul(natsMsg_GetSubject(m) + b->prefix_len, NULL, 16);
+static void answered(naq_bulk *b, uint32_t token, natsMsg *m) {
     slot *s = &b->slots[token & (WINDOW - 1)];
-    if (b->unanswered > 0) b->unanswered--;
     /* The answer to a repeat whose first try was answered too: the slot may be another's now. */
     if (s->m == NULL || s->generation << SLOT_BITS != (token & ~(uint32_t)(WINDOW - 1))) return;
     naq_pub_ack ack;
@@ -239,7 +214,7 @@ static void answered(naq_bulk *b, natsMsg *m) {
 /* Deadlines and repeats. */
 static void tick(naq_bulk *b) {
     b->tick_ms = b->now_ms + TICK_MS;
-    uint64_t reconnects = count_reconnects(b);
+    uint64_t reconnects = naq_conn_reconnects(b->conn);
     bool again = reconnects != b->reconnects; /* answers on their way then are lost */
     b->reconnects = reconnects;
     for (unsigned i = 0; i < b->touched; i++) {
@@ -266,14 +241,14 @@ static void tick(naq_bulk *b) {
 /* Take what has been answered; wait at most wait_ms for the first. */
 static void pump(naq_bulk *b, int64_t wait_ms) {
     natsMsg *m = NULL;
+    uint32_t token;
     natsStatus s;
     for (;; wait_ms = 0) {
-        s = natsSubscription_NextMsg(&m, b->inbox, wait_ms);
+        s = naq_mailbox_next(b->box, wait_ms, &m, &token);
         if (s == NATS_OK) {
-            answered(b, m);
+            answered(b, token, m);
             bury(b, m);
         } else if (s == NATS_NO_RESPONDERS) {
-            if (b->unanswered > 0) b->unanswered--;
             b->nobody = true;
         } else {
             break;
@@ -315,11 +290,8 @@ naq_status naq_bulk_push(naq_bulk *b, uint32_t index, const char *subject, const
     unsigned number = b->free[b->n_free - 1];
     slot *s = &b->slots[number];
     uint32_t token = s->generation << SLOT_BITS | number;
-    char *at = b->reply + b->prefix_len;
-    for (int shift = 28; shift >= 0; shift -= 4)
-        *at++ = "0123456789abcdef"[(token >> shift) & 15];
-    *at = '\0';
-    natsStatus status = naq_publish_make(&s->m, subject, b->reply, msg_id, data, len);
+    natsStatus status =
+        naq_publish_make(&s->m, subject, naq_mailbox_address(b->box, token), msg_id, data, len);
     if (status != NATS_OK) return naq_from_nats(err, status, 0, "publish to %s", subject);
     b->n_free--;
     if (number >= b->touched) b->touched = number + 1;
@@ -347,12 +319,6 @@ void naq_bulk_close(naq_bulk *b) {
     for (unsigned i = 0; i < b->touched; i++)
         if (b->slots[i].m != NULL) bury(b, b->slots[i].m);
     bury_all(b);
-    /* With nothing on its way to the inbox the round trip of naq_unsubscribe can be saved: a short
-     * list is one round trip then, not two. */
-    if (b->unanswered == 0)
-        natsSubscription_Destroy(b->inbox);
-    else
-        naq_unsubscribe(b->conn, b->inbox);
-    natsStatistics_Destroy(b->statistics);
+    naq_mailbox_release(b->box, b->conn);
     free(b);
 }

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/greeting.h"
 #include "base/log.h"
+#include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
 
@@ -32,7 +33,8 @@ struct naq_conn {
     pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
     char denied[256];
     uint64_t denials;
-    naq_server_info known; /* what the greeting of server known.id said */
+    naq_mailbox *mailboxes; /* idle ones */
+    naq_server_info known;  /* what the greeting of server known.id said */
     int cluster_size;
 };
 
@@ -153,8 +155,24 @@ void naq_conn_drop(naq_conn *c) {
     natsConnection *nc = c->nc;
     atomic_store(&c->closing, true);
     natsConnection_Close(nc);
+    naq_mailbox_free_all(c->mailboxes); /* after the close: nothing arrives for them any more */
     natsConnection_Destroy(nc);
     let_go(c);
+}
+
+naq_mailbox *naq_conn_mailbox_take(naq_conn *c) {
+    pthread_mutex_lock(&c->mu);
+    naq_mailbox *box = c->mailboxes;
+    if (box != NULL) c->mailboxes = box->next;
+    pthread_mutex_unlock(&c->mu);
+    return box;
+}
+
+void naq_conn_mailbox_put(naq_conn *c, naq_mailbox *box) {
+    pthread_mutex_lock(&c->mu);
+    box->next = c->mailboxes;
+    c->mailboxes = box;
+    pthread_mutex_unlock(&c->mu);
 }
 
 void naq_conn_settle(naq_conn *c, int64_t timeout_ms) {

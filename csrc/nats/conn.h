@@ -117,6 +117,11 @@ naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err);
 uint64_t naq_conn_denials(naq_conn *c);
 bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err);
 
+/* The idle mailboxes of mailbox.h, which alone calls these. Take answers NULL when there is none.
+ */
+struct naq_mailbox *naq_conn_mailbox_take(naq_conn *c);
+void naq_conn_mailbox_put(naq_conn *c, struct naq_mailbox *box);
+
 /* The servers as they may be printed; lives as long as c. */
 const char *naq_conn_servers_peek(const naq_conn *c);
 /* The process that opened c. */

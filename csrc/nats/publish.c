@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
 
@@ -55,10 +56,14 @@ static naq_verdict judge_failure(naq_conn *c, uint64_t mark, natsStatus s, const
     return transient ? NAQ_ASK_AGAIN : NAQ_REFUSED;
 }
 
-static naq_verdict attempt(naq_conn *c, uint64_t mark, natsMsg *m, const char *subject, size_t len,
-                           int64_t wait_ms, naq_pub_ack *ack, natsStatus *s, naq_err *err) {
+/* Send m and wait for its ack; the ack of an earlier attempt will do as well. */
+static naq_verdict attempt(naq_conn *c, naq_mailbox *box, uint64_t mark, natsMsg *m,
+                           const char *subject, size_t len, int64_t wait_ms, naq_pub_ack *ack,
+                           natsStatus *s, naq_err *err) {
     natsMsg *answer = NULL;
-    *s = natsConnection_RequestMsg(&answer, naq_conn_nats_peek(c), m, wait_ms);
+    uint32_t token;
+    *s = natsConnection_PublishMsg(naq_conn_nats_peek(c), m);
+    if (*s == NATS_OK) *s = naq_mailbox_next(box, wait_ms, &answer, &token);
     if (*s == NATS_NO_RESPONDERS) return NAQ_NO_RESPONDERS;
     if (*s != NATS_OK) return judge_failure(c, mark, *s, subject, len, err);
     naq_verdict verdict = naq_puback_read(answer, subject, ack, err);
@@ -66,8 +71,8 @@ static naq_verdict attempt(naq_conn *c, uint64_t mark, natsMsg *m, const char *s
     return verdict;
 }
 
-static naq_status publish_until(naq_conn *c, natsMsg *m, const char *subject, size_t len,
-                                int64_t timeout_ms, naq_pub_ack *out, naq_err *err) {
+static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const char *subject,
+                                size_t len, int64_t timeout_ms, naq_pub_ack *out, naq_err *err) {
     uint64_t mark = naq_conn_denials(c);
     int64_t begun = naq_mono_ms(), deadline = begun + timeout_ms;
     int64_t wait_ms = ATTEMPT_MS, backoff = BACKOFF_MS;
@@ -76,8 +81,8 @@ static naq_status publish_until(naq_conn *c, natsMsg *m, const char *subject, si
         int64_t left = deadline - naq_mono_ms();
         naq_pub_ack ack;
         natsStatus s;
-        naq_verdict verdict =
-            attempt(c, mark, m, subject, len, smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, err);
+        naq_verdict verdict = attempt(c, box, mark, m, subject, len,
+                                      smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, err);
         if (verdict == NAQ_STORED) {
             out->sequence = ack.sequence;
             out->duplicate = ack.duplicate && !may_be_ours;
@@ -125,17 +130,17 @@ naq_status naq_publish(naq_conn *c, const char *subject, const char *msg_id,
         return naq_fail(err, NAQ_TOO_LARGE,
                         "publish to %s: %zu bytes are more than the server takes (%lld)", subject,
                         len, (long long)most);
+    naq_mailbox *box = NULL;
+    if (naq_mailbox_acquire(&box, c, err) != NAQ_OK) return naq_wrap(err, "publish to %s", subject);
     natsMsg *m = NULL;
-    natsStatus s = naq_publish_make(&m, subject, NULL, msg_id, data, len);
+    natsStatus s = naq_publish_make(&m, subject, naq_mailbox_address(box, 0), msg_id, data, len);
     for (size_t i = 0; s == NATS_OK && i < n_headers; i++)
         s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
-    if (s != NATS_OK) {
-        naq_from_nats(err, s, 0, "publish to %s", subject);
-    } else {
-        err->status =
-            publish_until(c, m, subject, len, timeout_ms > 0 ? timeout_ms : BUDGET_MS, ack, err);
-        s = err->status == NAQ_OK ? NATS_OK : NATS_ERR;
-    }
+    naq_status status = s == NATS_OK
+                            ? publish_until(c, box, m, subject, len,
+                                            timeout_ms > 0 ? timeout_ms : BUDGET_MS, ack, err)
+                            : naq_from_nats(err, s, 0, "publish to %s", subject);
     natsMsg_Destroy(m);
-    return s == NATS_OK ? NAQ_OK : err->status;
+    naq_mailbox_release(box, c);
+    return status;
 }

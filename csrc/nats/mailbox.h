@@ -1,0 +1,33 @@
+/* mailbox.h -- where a thread waits for the answers to its publishes on a shared connection.
+ *
+ * A synchronous wildcard inbox, kept with the connection and used by one thread at a time. Against
+ * libnats' own requests it saves a hand-over from thread to thread for each answer (a fifth more
+ * publishes per second, one by one), and no subscription comes and goes with each call. */
+#ifndef NAQ_NATS_MAILBOX_H
+#define NAQ_NATS_MAILBOX_H
+
+#include <nats/nats.h>
+
+#include "nats/conn.h"
+
+typedef struct naq_mailbox {
+    natsSubscription *sub;
+    char subject[112]; /* "<inbox>.", behind which epoch and token are written */
+    size_t prefix_len;
+    uint32_t epoch; /* which use of the mailbox this is: late answers to an earlier one are known */
+    struct naq_mailbox *next; /* among the idle ones of its connection */
+} naq_mailbox;
+
+/* Each acquire needs one release, before the connection is released. */
+naq_status naq_mailbox_acquire(naq_mailbox **out, naq_conn *c, naq_err *err);
+void naq_mailbox_release(naq_mailbox *box, naq_conn *c); /* NULL is fine */
+void naq_mailbox_free_all(naq_mailbox *first);           /* for conn.c: the connection is closed */
+
+/* The reply subject for token; valid until the next call. */
+const char *naq_mailbox_address(naq_mailbox *box, uint32_t token);
+
+/* [blocks] The next answer within wait_ms. NATS_OK with m (the caller's) and its token;
+ * NATS_TIMEOUT; NATS_NO_RESPONDERS, of which libnats does not tell to what. */
+natsStatus naq_mailbox_next(naq_mailbox *box, int64_t wait_ms, natsMsg **m, uint32_t *token);
+
+#endif
