@@ -184,7 +184,7 @@ end
 ---@param indent string
 ---@return string
 function output.indented(text, indent)
-  text = text:gsub("\t", "  "):gsub("[%z\1-\9\11-\31\127]", "?")
+  text = text:gsub("\t", "  "):gsub("[\0-\9\11-\31\127]", "?")
   return (text:gsub("\n", "\n" .. indent))
 end
 
