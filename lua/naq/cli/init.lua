@@ -122,9 +122,8 @@ local function report(problem, json)
   elseif not problem.message then
     return
   elseif json then
-    local encode = require("naq.cli.output").encode
-    local line = encode({ "error" }, { error = { code = problem.code, message = problem.message } })
-    io.stderr:write(line, "\n")
+    local error_line = require("naq.cli.output").encode({ "code", "message" }, problem)
+    io.stderr:write('{"error":', error_line, "}\n")
   else
     io.stderr:write("naq: ", problem.message, "\n")
     if problem.hint then io.stderr:write(problem.hint, "\n") end

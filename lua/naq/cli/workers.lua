@@ -41,7 +41,7 @@ local COLUMNS = {
 
 function workers.run(args)
   return session.with(args, function(client)
-    local list = exit.check(require("naq.workers").list(client.conn, client.prefix))
+    local list = exit.check(client:workers())
     if args.json then
       for _, row in ipairs(list) do
         output.object(KEYS, row)
