@@ -228,10 +228,18 @@ end
 local BOOLEANS = { ["true"] = true, yes = true, on = true, ["1"] = true }
 local FALSES = { ["false"] = true, no = true, off = true, ["0"] = true }
 
+-- A comma in a password ends no URL: what stands behind it has an @ and no scheme, what stands before it
+-- a scheme and no @.
 local function split(text)
   local items = {}
   for item in text:gmatch("[^,%s]+") do
-    items[#items + 1] = item
+    local last = items[#items]
+    local rest = item:find("@", 1, true) and not item:find("://", 1, true)
+    if rest and last and last:find("://", 1, true) and not last:find("@", 1, true) then
+      items[#items] = last .. "," .. item
+    else
+      items[#items + 1] = item
+    end
   end
   return items
 end

@@ -110,15 +110,13 @@ describe("the naq command with a worker", function()
     end)
 
     it("ends with exit code 130 when interrupted while it waits", function()
+      local unserved = support.fresh_name()
       local waiting = support.process.start({
-        "enqueue", "echo", "-u", server.url, "-q", support.fresh_name(), "--wait", "60", "--args", "1",
+        "enqueue", "echo", "-u", server.url, "-q", unserved, "--wait", "60",
       })
       local client = server:client()
       eventually(function()
-        for _, name in ipairs(client:queues()) do
-          local stats = name ~= queue and client:queue(name):stats()
-          if stats and stats.pending > 0 then return true end
-        end
+        return client:queue(unserved):stats().pending == 1
       end, 10, "the job to be on its queue")
       client:close()
       waiting:interrupt()

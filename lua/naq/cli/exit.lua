@@ -2,7 +2,8 @@
 -- here; init.lua catches it, writes the error where and how the user asked for it, and exits.
 -- Owns the exit codes of the command line and which error code leads to which.
 
-local exit = { OK = 0, FAILED = 1, USAGE = 2, UNREACHABLE = 3, BROKEN_PIPE = 141 }
+local exit = { OK = 0, FAILED = 1, USAGE = 2, UNREACHABLE = 3 }
+exit.INTERRUPTED, exit.BROKEN_PIPE = 130, 141 -- as the shell counts ends by SIGINT and SIGPIPE
 
 -- What these codes say about any command: the server is not there, or does not let us in.
 local UNREACHABLE = { CONNECTION = true, AUTH = true }
@@ -42,6 +43,8 @@ function exit.trace(problem)
   local ours = type(problem) == "table" and (problem.exit or problem.help or problem.version)
   if ours then return problem end
   local message = tostring(problem)
+  -- Ctrl-C before default_signals() has taken the interpreter's handler away.
+  if message:find("interrupted!$") then return { exit = exit.INTERRUPTED } end
   if message:find("module 'naq.core' not found", 1, true) then
     message = "the C core of naq is missing; build it: cmake -S . -B build && cmake --build build"
     return { exit = exit.FAILED, code = "CONFIGURATION", message = message }

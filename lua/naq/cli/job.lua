@@ -98,7 +98,7 @@ end
 function job.show.run(args)
   check_id(args)
   return session.with(args, function(client)
-    local found = exit.check(require("naq.lookup").show(client, args.id))
+    local found = exit.check(exit.check(client:job(args.id)):info())
     if args.json then
       output.object(KEYS, found)
     else
@@ -132,6 +132,7 @@ function job.print_result(handle, seconds)
     exit.check(state, message, code)
   end
   local value, message, code = handle:result()
+  if code == "JOB_FAILED" then message = ("job %s failed: %s"):format(handle.id, message) end
   output.value(exit.check(value, message, code))
 end
 

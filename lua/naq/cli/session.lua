@@ -50,10 +50,12 @@ local NO_SERVER = { CONNECTION = true, AUTH = true, TIMEOUT = true }
 function session.unreachable(urls, message, code)
   if not NO_SERVER[code] then exit.fail(message, code) end
   urls = urls or os.getenv("NAQ_NATS_URL") or "nats://127.0.0.1:4222"
-  local url = session.public_url(urls)
-  if not message:find("://", 1, true) then message = url .. ": " .. message end
-  local hint = code ~= "AUTH" and "; start one with: naq server" or ""
-  exit.fail(("cannot reach NATS at %s%s"):format(message, hint), code, exit.UNREACHABLE)
+  -- The core's messages name the server; to be sure of the URL is what this line is for.
+  if not message:find("://", 1, true) then
+    message = ("%s: %s"):format(session.public_url(urls), message)
+  end
+  local hint = code ~= "AUTH" and "; start a server with: naq server" or ""
+  exit.fail(message .. hint, code, exit.UNREACHABLE)
 end
 
 --- A client, or the end of the command.
