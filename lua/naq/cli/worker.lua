@@ -72,6 +72,8 @@ function worker.serve(args, options)
   if not running then session.unreachable(options.servers, message, code) end
   local summary
   summary, message, code = running:run()
+  -- The last acks are still in a buffer, and os.exit closes nothing.
+  running:close()
   exit.check(summary, message, code)
   local output = require("naq.cli.output")
   if args.json then
