@@ -31,37 +31,47 @@ function core.new_id() end              ---@return string id   time-ordered, 26 
 function core.valid_id(s) end           ---@return boolean
 function core.now() end                 ---@return number       epoch seconds with a fraction
 function core.mono() end                ---@return number       monotonic seconds
-function core.sleep(seconds) end
+function core.sleep(seconds) end        -- a handled signal ends it early
 function core.isatty(fd) end            ---@return boolean
 function core.hostname() end            ---@return string
 function core.getpid() end              ---@return integer
 function core.libnats_version() end     ---@return string
 function core.cpu_count() end           ---@return integer
----@param opts {level: string?, format: "text"|"json"|nil, file: string?}
+---@param opts {level: string?, format: "text"|"json"|nil, file: string?}  info, text, standard error
+---@return boolean? ok, string? message, string? code  CONFIGURATION
 function core.configure_log(opts) end
 function core.log(level, text) end
 
 -- processes (the command line and the specs) -------------------------------------------------------
---- Start a program; its own process group. stdout and stderr: nil (inherited) or a file path.
+--- Start a program: a process group of its own, standard input closed to it, no other files inherited,
+--- signals as in a fresh process. stdout and stderr: nil (inherited) or a file path, appended to. env:
+--- added to this process's environment, false removes. die_with_parent: killed when the thread that
+--- started it ends.
 ---@param argv string[]
----@param opts? {stdout: string?, stderr: string?, env: table<string,string>?, cwd: string?, die_with_parent: boolean|"TERM"?}
---- die_with_parent: killed with this process; "TERM": asked to end.
----@return integer? pid, string? message, string? code
+---@param opts? {stdout: string?, stderr: string?, env: table<string,string|false>?, cwd: string?, die_with_parent: boolean?}
+---@return integer? pid, string? message, string? code  INVALID
 function core.spawn(argv, opts) end
 function core.exec(argv) end            -- replaces this process; returns only on failure
 function core.kill(pid, signal) end     -- signal number or name without SIG; nil, message, code on failure
---- Wait for a child. "running" when the time is over; else "exited", status or "signaled", signal.
----@return string state, integer? status
+--- Wait for a child, without limit when seconds is nil. "running" when the time is over or a signal was
+--- handled; else "exited", status or "signaled", signal. nil, message, INVALID for what is no child.
+---@return "running"|"exited"|"signaled"|nil state, integer|string|nil status, string? code
 function core.wait(pid, seconds) end
-function core.free_port() end           ---@return integer  a free TCP port on 127.0.0.1 below 32768
+--- A free TCP port on 127.0.0.1, below the range of outgoing connections.
+---@param low? integer   20000
+---@param high? integer  32000
+---@return integer? port, string? message, string? code
+function core.free_port(low, high) end
 function core.port_open(port, host) end ---@return boolean  something accepts there now
 function core.mkdtemp(prefix) end       ---@return string path
 function core.rmtree(path) end          -- removes a directory below the temporary folder; refuses others
---- Milliseconds until SIGINT or SIGTERM arrive, or the time is over: the signal's name or nil.
+--- Wait for SIGINT or SIGTERM: "INT", "TERM", or nil when the time is over (nil: no limit). Signals are
+--- kept from the first call on until one is reported; the next one then acts as if nobody waited.
+---@return "INT"|"TERM"|nil
 function core.wait_signal(seconds) end
 --- From now on SIGINT and SIGTERM end the process at once, also while it waits in C.
 function core.default_signals() end
-function core.setenv(name, value) end
+function core.setenv(name, value) end   -- nil removes it
 
 -- connections -------------------------------------------------------------------------------------
 ---@class naq.ConnectOptions   all optional

@@ -209,7 +209,7 @@ describe("conn:enqueue_many()", function()
     assert.same({}, errors)
     assert.equal(n, #ids)
     local answer = assert(
-      conn:request("$JS.API.STREAM.INFO.naq_jobs", '{"subjects_filter":"naq.q.' .. queue .. '.normal.*"}', 5)
+      conn:request("$JS.API.STREAM.INFO.naq_jobs", core.encode({ subjects_filter = SUBJECT:format(queue, "*") }), 5)
     )
     local subjects = core.decode(answer).state.subjects
     for i = 1, n do
