@@ -162,7 +162,7 @@ local function read(path)
   return text
 end
 
-naq.job("survey_copyright", { ignore_on = { "UNREADABLE", "NOT_TEXT" } }, function(args, job)
+naq.job("survey_copyright", { ignore_on = { "UNREADABLE", "NOT_TEXT" } }, function(args)
   local text, why, code = read(args.path)
   if not text then return nil, why, code end
 
@@ -178,5 +178,5 @@ naq.job("survey_copyright", { ignore_on = { "UNREADABLE", "NOT_TEXT" } }, functi
     licences[#licences + 1] = name
   end
   table.sort(licences)
-  return { package = args.path:match("([^/]+)/[^/]+$"), licences = licences, attempt = job.attempt }
+  return { package = args.path:match("([^/]+)/[^/]+$"), licences = licences }
 end)

@@ -71,34 +71,37 @@ local function enqueue(client, files)
   return jobs
 end
 
---- Adds up what the jobs returned; `failures` has those that returned nothing.
-local function collect(jobs, files)
-  local sums = { packages = 0, retries = 0, nameless = 0, count = {}, failures = {} }
+local function wait_for_all(jobs)
   local started = core.mono()
   for i, job in ipairs(jobs) do
     local state, why, code = job:wait(PATIENCE)
     if code == "TIMEOUT" then
-      error(("no job ended for %d s: is a worker serving the queue \"survey\"?"):format(PATIENCE), 0)
+      error(("no end of a job for %d s: is a worker serving the queue \"survey\"?"):format(PATIENCE), 0)
     end
     if not state then error(why, 0) end
-
-    local found, message = job:result()
-    if found then
-      sums.packages = sums.packages + 1
-      sums.retries = sums.retries + found.attempt - 1
-      if #found.licences == 0 then sums.nameless = sums.nameless + 1 end
-      for _, licence in ipairs(found.licences) do
-        sums.count[licence] = (sums.count[licence] or 0) + 1
-      end
-    else
-      local info = job:info() or {}
-      sums.retries = sums.retries + (info.attempt or 1) - 1
-      local failure = { path = files[i], message = message, code = info.error and info.error.code or state }
-      table.insert(sums.failures, failure)
-    end
     draw_bar(i, #jobs, started)
   end
   clear_bar()
+end
+
+--- Adds up what became of the jobs; `failures` has those that returned nothing.
+local function collect(jobs, files)
+  local sums = { retries = 0, nameless = 0, count = {}, failures = {}, ended_at = 0 }
+  for i, job in ipairs(jobs) do
+    local info, why = job:info()
+    if not info then error(why, 0) end
+    sums.retries = sums.retries + info.attempt - 1
+    sums.ended_at = math.max(sums.ended_at, info.finished_at)
+    if info.state == "completed" then
+      local licences = info.result.licences
+      if #licences == 0 then sums.nameless = sums.nameless + 1 end
+      for _, licence in ipairs(licences) do
+        sums.count[licence] = (sums.count[licence] or 0) + 1
+      end
+    else
+      table.insert(sums.failures, { path = files[i], message = info.error.message, code = info.error.code })
+    end
+  end
   return sums
 end
 
@@ -135,14 +138,16 @@ local files = copyright_files(dir)
 if #files == 0 then error(("no copyright files in %s/*/"):format(dir), 0) end
 
 local client = assert(naq.connect())
-local started = core.mono()
+local started_at = core.now()
 local jobs = enqueue(client, files)
+wait_for_all(jobs)
 local sums = collect(jobs, files)
-local seconds = core.mono() - started
 client:close()
 
 print_licences(sums, all)
 print()
+-- From the first enqueue to the last job's end, as the worker noted it.
+local seconds = sums.ended_at - started_at
 print(("%d jobs in %.2f s: %.0f jobs/s, %d retries, %d failures"):format(
   #jobs,
   seconds,
