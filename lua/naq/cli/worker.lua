@@ -79,7 +79,7 @@ function worker.serve(args, options)
   if args.json then
     output.object({ "done", "failed", "retried", "stopped" }, summary)
   elseif args.burst or args.max_jobs then
-    output.line(("%d done, %d failed, %d to be retried"):format(
+    output.line(("%d jobs done, %d of them failed; %d attempts to be retried"):format(
       summary.done, summary.failed, summary.retried))
   end
   return summary.stopped == "killed" and exit.FAILED or exit.OK
