@@ -34,6 +34,10 @@ static void begin_record(naq_attempt *a, naq_buf *r, const char *state) {
     naq_buf_puts(r, NAQ_PRIORITY_NAMES[a->slot->address.priority]);
     naq_buf_puts(r, "\",\"attempt\":");
     naq_buf_int(r, a->job.attempt);
+    if (a->job.max_retries.at != NULL) {
+        naq_buf_puts(r, ",\"max_retries\":");
+        naq_buf_put(r, a->job.max_retries.at, a->job.max_retries.len);
+    }
     if (a->job.hop > 0) {
         naq_buf_puts(r, ",\"hop\":");
         naq_buf_int(r, a->job.hop);
