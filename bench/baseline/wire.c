@@ -167,12 +167,12 @@ int job_write(const char *job, const char *args, char subject[SUBJECT_MAX], char
 
 int record_write(char out[RECORD_MAX], int64_t started_us, int64_t finished_us) {
     char *p = write_text(out, "{\"state\":\"completed\",\"job\":\"noop\",\"queue\":\"bench\","
-                              "\"priority\":\"normal\",\"attempt\":1,\"max_retries\":3,\"hop\":0,"
+                              "\"priority\":\"normal\",\"attempt\":1,"
                               "\"enqueued_at\":1763697600.123456,\"started_at\":");
     p = write_seconds(p, started_us);
     p = write_text(p, ",\"finished_at\":");
     p = write_seconds(p, finished_us);
-    p = write_text(p, ",\"worker\":\"worker-host-1234-ab12cd\"}");
+    p = write_text(p, ",\"worker\":\"host-1234-ab12cd\"}");
     return (int)(p - out);
 }
 
