@@ -12,6 +12,11 @@ local core = require("naq.core")
 local ROWS = 25
 local PATIENCE = 60 -- seconds without a single job ending before this gives up
 
+local function give_up(message)
+  io.stderr:write("survey: ", message, "\n")
+  os.exit(1, true)
+end
+
 local function command_line()
   local dir, all = "/usr/share/doc", false
   for _, word in ipairs(arg) do
@@ -64,9 +69,9 @@ local function enqueue(client, files)
     list[i] = { "survey_copyright", { path = path } }
   end
   local jobs, errors = client:queue("survey"):enqueue_many(list)
-  if not jobs then error(errors, 0) end
+  if not jobs then give_up(errors) end
   for i, problem in pairs(errors) do
-    error(("%s was not queued: %s"):format(files[i], problem.message), 0)
+    give_up(("%s was not queued: %s"):format(files[i], problem.message))
   end
   return jobs
 end
@@ -76,9 +81,9 @@ local function wait_for_all(jobs)
   for i, job in ipairs(jobs) do
     local state, why, code = job:wait(PATIENCE)
     if code == "TIMEOUT" then
-      error(("no end of a job for %d s: is a worker serving the queue \"survey\"?"):format(PATIENCE), 0)
+      give_up(("no end of a job for %d s: is a worker serving the queue \"survey\"?"):format(PATIENCE))
     end
-    if not state then error(why, 0) end
+    if not state then give_up(why) end
     draw_bar(i, #jobs, started)
   end
   clear_bar()
@@ -89,7 +94,7 @@ local function collect(jobs, files)
   local sums = { retries = 0, nameless = 0, count = {}, failures = {}, ended_at = 0 }
   for i, job in ipairs(jobs) do
     local info, why = job:info()
-    if not info then error(why, 0) end
+    if not info then give_up(why) end
     sums.retries = sums.retries + info.attempt - 1
     sums.ended_at = math.max(sums.ended_at, info.finished_at)
     if info.state == "completed" then
@@ -135,9 +140,10 @@ end
 
 local dir, all = command_line()
 local files = copyright_files(dir)
-if #files == 0 then error(("no copyright files in %s/*/"):format(dir), 0) end
+if #files == 0 then give_up(("no copyright files in %s/*/"):format(dir)) end
 
-local client = assert(naq.connect())
+local client, why = naq.connect()
+if not client then give_up(why) end
 local started_at = core.now()
 local jobs = enqueue(client, files)
 wait_for_all(jobs)
