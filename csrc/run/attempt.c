@@ -69,6 +69,7 @@ static void bury_undecodable(naq_attempt *a, const char *why) {
         naq_outcome_dead(a, "undecodable", "UNDECODABLE", why, NULL);
         break;
     case NAQ_PERMIT_DROP:
+        a->slot->dropped = true;
         a->slot->verdict = NAQ_VERDICT_ACK;
         break;
     default:
@@ -116,6 +117,7 @@ static void decode_ask_run(naq_attempt *a) {
         run(a);
         break;
     case NAQ_PERMIT_DROP:
+        slot->dropped = true;
         slot->verdict = NAQ_VERDICT_ACK;
         break;
     case NAQ_PERMIT_LEAVE:

@@ -61,6 +61,7 @@ typedef struct naq_slot {
     int64_t expected; /* revision the record must have when it is written; 0: none exists */
     bool notice_only; /* result_ttl 0: tell who waits, store nothing, ack */
     bool failed, retried;
+    bool dropped; /* had ended before: nothing was done here */
     naq_buf record;
 
     /* While STORING. */

@@ -144,6 +144,7 @@ static uint32_t token_of(const naq_slot *slot) {
 }
 
 static void count(naq_worker *w, const naq_slot *slot) {
+    if (slot->dropped) return;
     if (slot->retried) {
         w->stats.retried++;
         return;
