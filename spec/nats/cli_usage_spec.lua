@@ -95,6 +95,9 @@ describe("naq", function()
       { "not a port", "server", "-p", "70000" },
       { "not a log level", "workers", "-l", "loud" },
       { "not a job's id", "job", "show", "a.b" },
+      { "'a.b'", "worker", "a.b", "--jobs", "/dev/null" },
+      { "'a b'", "worker", "-n", "a b", "--jobs", "/dev/null" },
+      { "servers", "workers", "-u", "" },
     }
     for _, case in ipairs(wrong) do
       local expected = table.remove(case, 1)

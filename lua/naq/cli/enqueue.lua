@@ -31,13 +31,6 @@ local function decode(text, option, command)
   return value
 end
 
--- The library raises on options that it does not know, at our line; here they came from the user.
-local function put(client, args, job_args, opts)
-  local ok, job, message, code = pcall(client.enqueue, client, args.job, job_args, opts)
-  if not ok then exit.usage((tostring(job):gsub("^[^:]+:%d+: ", "")), args.command) end
-  return exit.check(job, message, code)
-end
-
 function enqueue.run(args)
   local job_args = decode(args.args, "--args", args.command)
   local opts = decode(args.opts, "--opts", args.command) or {}
@@ -45,7 +38,8 @@ function enqueue.run(args)
   opts.queue = args.queue or opts.queue
   local stop = session.beside(args)
   local ok, status = xpcall(session.with, exit.trace, args, function(client)
-    local job = put(client, args, job_args, opts)
+    local put = client.enqueue
+    local job = exit.check(exit.guard(args.command, put, client, args.job, job_args, opts))
     if args.wait then return require("naq.cli.job").print_result(job, args.wait) end
     if args.json then
       output.object({ "id" }, job)

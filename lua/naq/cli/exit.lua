@@ -35,6 +35,23 @@ function exit.check(value, message, code, ...)
   return value, message, code, ...
 end
 
+--- Call a function of the library with what the user typed. Where the library raises because of
+--- that (an unknown option, a bad name), the command was called wrongly; it blames the caller's line,
+--- and here the caller is xpcall, which has none.
+---@param command string  full name, for the hint
+---@param fn function
+---@return any ...  what fn returns
+function exit.guard(command, fn, ...)
+  local function handler(problem)
+    local position = type(problem) ~= "string" or problem:find("^[^\n]-%.lua:%d+: ")
+    return position and exit.trace(problem) or problem
+  end
+  local results = table.pack(xpcall(fn, handler, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  if type(results[2]) == "string" then exit.usage(results[2], command) end
+  error(results[2], 0)
+end
+
 --- Message handler for xpcall: the tables above pass as they are, what nobody expected becomes one
 --- with a traceback.
 ---@param problem any

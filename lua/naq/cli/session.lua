@@ -67,7 +67,8 @@ function session.open(args)
   -- that is none is reported by the configuration.
   local level = args.log_level or os.getenv("NAQ_LOG_LEVEL") or "warn"
   require("naq.core").configure_log({ level = level })
-  local client, message, code = require("naq").connect(options)
+  local connect = require("naq").connect
+  local client, message, code = exit.guard(args.command, connect, options)
   if not client then session.unreachable(options.servers, message, code) end
   return client
 end

@@ -68,7 +68,8 @@ function worker.run(args)
 end
 
 function worker.serve(args, options)
-  local running, message, code = require("naq.worker").new(options)
+  local new = require("naq.worker").new
+  local running, message, code = exit.guard(args.command, new, options)
   if not running then session.unreachable(options.servers, message, code) end
   local summary
   summary, message, code = running:run()
