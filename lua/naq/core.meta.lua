@@ -46,9 +46,9 @@ function core.log(level, text) end
 --- Start a program: a process group of its own, standard input closed to it, no other files inherited,
 --- signals as in a fresh process. stdout and stderr: nil (inherited) or a file path, appended to. env:
 --- added to this process's environment, false removes. die_with_parent: killed when the thread that
---- started it ends.
+--- started it ends; "TERM": asked to end.
 ---@param argv string[]
----@param opts? {stdout: string?, stderr: string?, env: table<string,string|false>?, cwd: string?, die_with_parent: boolean?}
+---@param opts? {stdout: string?, stderr: string?, env: table<string,string|false>?, cwd: string?, die_with_parent: boolean|"TERM"?}
 ---@return integer? pid, string? message, string? code  INVALID
 function core.spawn(argv, opts) end
 function core.exec(argv) end            -- replaces this process; returns only on failure

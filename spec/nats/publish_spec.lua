@@ -208,9 +208,8 @@ describe("conn:enqueue_many()", function()
     local ids, errors = enqueue(entries(n))
     assert.same({}, errors)
     assert.equal(n, #ids)
-    local answer = assert(
-      conn:request("$JS.API.STREAM.INFO.naq_jobs", core.encode({ subjects_filter = SUBJECT:format(queue, "*") }), 5)
-    )
+    local body = core.encode({ subjects_filter = SUBJECT:format(queue, "*") })
+    local answer = assert(conn:request("$JS.API.STREAM.INFO.naq_jobs", body, 5))
     local subjects = core.decode(answer).state.subjects
     for i = 1, n do
       assert.equal(1, subjects[SUBJECT:format(queue, ids[i])])
@@ -308,6 +307,7 @@ describe("conn:enqueue_many()", function()
   end)
 
   it("keeps its memory within the window", function()
+    if os.getenv("LD_PRELOAD") then return end -- a sanitizer keeps what was freed
     local pad = ("x"):rep(2000)
     local list = {}
     for i = 1, 30000 do
