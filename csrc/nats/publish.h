@@ -24,8 +24,9 @@ naq_status naq_publish(naq_conn *c, const char *subject, const char *msg_id,
 
 /* A bulk: push copies what it is given and blocks only while the window is full; finish waits for
  * all. done() is called once for each message, in no order, on the caller's thread inside push or
- * finish, with NAQ_OK or what became of it. push and finish fail only for what refuses every message
- * (no such stream, no JetStream, connection closed); all in flight are told first. One thread. */
+ * finish, with NAQ_OK or what became of it. push and finish fail only for what refuses every
+ * message (no such stream, no JetStream, connection closed); all in flight are told first. One
+ * thread. */
 typedef struct naq_bulk naq_bulk;
 typedef void (*naq_bulk_done)(void *ctx, uint32_t index, naq_status status, const char *message,
                               bool duplicate);
