@@ -94,14 +94,15 @@ static int64_t silent_at(const naq_pull *p) {
     return silent < late ? silent : late;
 }
 
-void naq_pull_tick(naq_pull *p, int64_t now_ms) {
-    if (p->credit == 0 || now_ms < silent_at(p)) return;
+bool naq_pull_tick(naq_pull *p, int64_t now_ms) {
+    if (p->credit == 0 || now_ms < silent_at(p)) return false;
     /* Once may be a lost 408; twice in a row and nobody may be there at all. */
     bool again = ++p->silences > 1;
     naq_log(again ? NAQ_WARNING : NAQ_DEBUG, "consumer %s: a pull of %d went silent; asking again",
             p->consumer, p->credit);
     drop_credit(p);
     if (again) p->missing = true;
+    return again;
 }
 
 int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms) {

@@ -44,8 +44,8 @@ static inline uint16_t naq_pull_index(uint32_t token) {
 void naq_pull_status(naq_pull *p, uint32_t token, int status, int64_t pending, const char *text,
                      int64_t now_ms);
 
-/* Give up on requests that went silent. */
-void naq_pull_tick(naq_pull *p, int64_t now_ms);
+/* Give up on requests that went silent. True when the consumer now counts as missing. */
+bool naq_pull_tick(naq_pull *p, int64_t now_ms);
 /* When naq_pull_tick() or naq_pull_want() has something to do next; INT64_MAX: nothing. */
 int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms);
 

@@ -20,17 +20,16 @@ typedef struct naq_heartbeat {
     atomic_long done, failed; /* counted by the I/O thread */
     atomic_bool stopping;
 
-    /* A consumer that went missing is made again here, because that blocks: the I/O thread sets the
-     * index
-     * + 1 and nudges; repaired is called on this thread. */
-    void (*repair)(void *ctx);
-    void *repair_ctx;
-    atomic_bool repair_wanted;
+    /* Work of the worker's that blocks, and so is not for the I/O thread: called on this thread
+     * soon after naq_heartbeat_chore(). */
+    void (*chore)(void *ctx);
+    void *chore_ctx;
+    atomic_bool chore_wanted;
 } naq_heartbeat;
 
 /* Everything but service and responder filled in by the caller. */
 naq_status naq_heartbeat_start(naq_heartbeat *h, naq_err *err);
-void naq_heartbeat_repair(naq_heartbeat *h); /* ask for h->repair() to be called soon; any thread */
+void naq_heartbeat_chore(naq_heartbeat *h); /* any thread */
 /* [blocks] Joins, then removes the worker's record. Safe when never started. */
 void naq_heartbeat_stop(naq_heartbeat *h);
 

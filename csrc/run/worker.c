@@ -88,8 +88,11 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
     }
     pull = find_pull(w, d.consumer);
     if (pull != NULL) naq_pull_delivered(pull, d.pending, now);
-    bool grace = now < w->grace_until_ms;
-    if ((grace || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
+    bool remember = false;
+    bool in_doubt = pull != NULL && d.delivered == 1 &&
+                    naq_doubt_delivered(&w->doubt, pull->index, d.stored_us, d.pending, &remember);
+    if (remember) naq_heartbeat_chore(&w->heartbeat);
+    if ((in_doubt || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
     naq_slot *slot = pull != NULL && !w->draining ? naq_slot_take_free(&w->slots) : NULL;
     if (slot == NULL) {
         naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
@@ -105,7 +108,7 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
     slot->stream_seq = d.stream_seq;
     slot->stored_us = d.stored_us;
     slot->received_ms = slot->renewed_ms = now;
-    slot->suspect = grace && d.stored_us < w->connected_us;
+    slot->suspect = in_doubt;
     if (!naq_address_parse(naq_msg_subject(m), w->o.prefix, &slot->address)) {
         slot->bad_address = true;
         slot->address.queue.at = w->o.queues[pull->index / NAQ_PRIORITIES];
@@ -127,13 +130,18 @@ static void offer_fresh(naq_worker *w) {
     w->fresh = w->fresh_tail = NULL;
 }
 
+static void ask_for_consumers(naq_worker *w) {
+    atomic_store(&w->consumers_wanted, true);
+    naq_heartbeat_chore(&w->heartbeat);
+}
+
 void naq_worker_pull_status(void *ctx, uint32_t token, int status, int64_t pending,
                             const char *text) {
     naq_worker *w = ctx;
     int index = naq_pull_index(token);
     naq_pull *pull = index < w->n_pulls ? &w->pulls[index] : &w->mover.pull;
     naq_pull_status(pull, token, status, pending, text, naq_mono_ms());
-    if (pull->missing) naq_heartbeat_repair(&w->heartbeat);
+    if (pull->missing) ask_for_consumers(w);
 }
 
 /* What jobs became
@@ -286,7 +294,9 @@ void naq_worker_restored(void *ctx) {
     for (int i = 0; i < w->n_pulls; i++)
         naq_pull_reset(&w->pulls[i]);
     naq_mover_reset(&w->mover);
-    naq_worker_connected(w);
+    naq_server_info server;
+    naq_loop_info(w->loop, &server);
+    naq_doubt_connected(&w->doubt, &server);
     for (uint32_t i = 0; i < w->slots.count; i++)
         if (w->slots.all[i].state == NAQ_SLOT_STORING) store(w, &w->slots.all[i]);
 }
@@ -325,9 +335,11 @@ static void want_more(naq_worker *w, int64_t now) {
     }
     int takers;
     int ready = naq_slots_ready(&w->slots, &takers);
+    bool missing = false;
     for (int i = 0; i < w->n_pulls; i++)
-        naq_pull_tick(&w->pulls[i], now);
-    naq_pull_tick(&w->mover.pull, now);
+        missing |= naq_pull_tick(&w->pulls[i], now);
+    missing |= naq_pull_tick(&w->mover.pull, now);
+    if (missing) ask_for_consumers(w);
     if (w->draining || !naq_loop_connected(w->loop)) return;
 
     int parked = naq_credit_parked(&w->credit, ready, takers, now);

@@ -17,14 +17,8 @@
 enum {
     SLOTS = 4096,
     QUEUES_MAX = 1000, /* pull indexes have 12 bits, three a queue */
-    GRACE_MS = 2000,
     FLUSH_MS = 2000
 };
-
-void naq_worker_connected(naq_worker *w) {
-    w->grace_until_ms = naq_mono_ms() + GRACE_MS;
-    w->connected_us = naq_wall_us();
-}
 
 static void make_id(naq_worker *w) {
     if (gethostname(w->host, sizeof w->host) != 0) (void)snprintf(w->host, sizeof w->host, "host");
@@ -68,6 +62,9 @@ static naq_status open_consumers(naq_worker *w, naq_err *err) {
         if (info.ack_wait_ms != w->o.ack_wait_ms && priority == NAQ_NORMAL)
             naq_log(NAQ_WARNING, "queue %s: its ack_wait is %.3g s and stays so, not %.3g s", queue,
                     (double)info.ack_wait_ms / 1000, (double)w->o.ack_wait_ms / 1000);
+        bool remember = false;
+        if (info.pending == 0 && info.ack_pending == 0) naq_doubt_empty(&w->doubt, i, &remember);
+        if (remember) atomic_store(&w->heartbeat.chore_wanted, true); /* done when it starts */
         if (info.ack_wait_ms < w->ack_wait_ms) w->ack_wait_ms = info.ack_wait_ms;
     }
     return naq_mover_ensure(w->conn, w->o.prefix, err);
@@ -84,9 +81,7 @@ static void init_pulls(naq_worker *w) {
     naq_mover_init(&w->mover, w->loop, w->o.prefix, (uint16_t)w->n_pulls);
 }
 
-/* On the heartbeat's thread, because it blocks. */
-static void make_consumers_again(void *ctx) {
-    naq_worker *w = ctx;
+static void make_consumers_again(naq_worker *w) {
     naq_err err;
     naq_layout_options layout = {.prefix = w->o.prefix, .worker_ttl_ms = w->o.ttl_ms};
     naq_status status = naq_layout_ensure(w->conn, &layout, NULL, NULL, &err);
@@ -104,6 +99,13 @@ static void make_consumers_again(void *ctx) {
     naq_loop_wake(w->loop);
 }
 
+/* On the heartbeat's thread, because it blocks. */
+static void chore(void *ctx) {
+    naq_worker *w = ctx;
+    if (atomic_exchange(&w->consumers_wanted, false)) make_consumers_again(w);
+    naq_doubt_remember(&w->doubt);
+}
+
 static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
     naq_heartbeat *h = &w->heartbeat;
     h->crew = &w->crew;
@@ -114,8 +116,8 @@ static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
     h->queues = w->o.queues;
     h->n_queues = w->o.n_queues;
     h->interval_ms = w->o.heartbeat_ms;
-    h->repair = make_consumers_again;
-    h->repair_ctx = w;
+    h->chore = chore;
+    h->chore_ctx = w;
     return naq_heartbeat_start(h, err);
 }
 
@@ -151,10 +153,11 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     if (status == NAQ_OK) status = naq_pool_acquire(&w->conn, o->connect, err);
     if (status == NAQ_OK) status = naq_loop_open(&w->loop, o->connect, &handlers, err);
     if (status == NAQ_OK) status = naq_layout_ensure(w->conn, &layout, NULL, NULL, err);
+    if (status == NAQ_OK)
+        status = naq_doubt_open(&w->doubt, w->conn, o->prefix, o->queues, o->n_queues, err);
     if (status == NAQ_OK) status = open_consumers(w, err);
     if (status == NAQ_OK) {
         init_pulls(w);
-        naq_worker_connected(w);
         status = open_crew(w, err);
     }
     if (status == NAQ_OK) status = open_heartbeat(w, err);
@@ -174,6 +177,7 @@ void naq_worker_close(naq_worker *w) {
     naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
     naq_crew_close(&w->crew);
     naq_loop_close(w->loop, FLUSH_MS); /* the last acks are on their way before the process ends */
+    naq_doubt_close(&w->doubt);
     naq_pool_release(w->conn);
     naq_slots_close(&w->slots);
     free(w->pulls);

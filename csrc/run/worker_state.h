@@ -5,6 +5,7 @@
 
 #include "run/credit.h"
 #include "run/crew.h"
+#include "run/doubt.h"
 #include "run/heartbeat.h"
 #include "run/mover.h"
 #include "run/worker.h"
@@ -29,13 +30,14 @@ struct naq_worker {
     long begun; /* jobs accepted, for max_jobs */
     naq_credit credit;
     int64_t swept_ms, leases_ms, burst_look_ms;
-    int64_t grace_until_ms, connected_us;
+    naq_doubt doubt;
     atomic_int stop; /* requests to stop: 1 drains */
     int signals;
     bool draining;
     int64_t drain_until_ms;
     naq_worker_stats stats;
-    atomic_bool repaired; /* consumers were made again: pulls may be sent */
+    atomic_bool consumers_wanted; /* one is gone: they have to be made again */
+    atomic_bool repaired;         /* consumers were made again: pulls may be sent */
 };
 
 /* The loop's handlers. */
@@ -47,8 +49,5 @@ void naq_worker_pull_status(void *ctx, uint32_t token, int status, int64_t pendi
 void naq_worker_restored(void *ctx);
 bool naq_worker_busy(void *ctx);
 void naq_worker_signalled(void *ctx);
-
-/* A connection was made: for a while, what was stored before it may have been run already. */
-void naq_worker_connected(naq_worker *w);
 
 #endif

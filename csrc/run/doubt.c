@@ -1,0 +1,128 @@
+/* doubt.c -- which deliveries have their record read first though they look new. */
+#include "run/doubt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "nats/envelope.h"
+#include "nats/kv.h"
+
+/* 100 ms of acks at more than the fastest rate measured. */
+enum { CAN_COME_BACK = 20000 };
+
+static void place(const naq_doubt *d, int queue, char *bucket, size_t bucket_size, char *key,
+                  size_t key_size) {
+    (void)snprintf(bucket, bucket_size, "%s_control", d->prefix);
+    (void)snprintf(key, key_size, "%s.server", d->queues[queue]);
+}
+
+static bool remembered(naq_doubt *d, int queue) {
+    char bucket[96], key[96];
+    place(d, queue, bucket, sizeof bucket, key, sizeof key);
+    naq_kv_entry entry;
+    memset(&entry, 0, sizeof entry);
+    naq_err err;
+    bool same = naq_kv_get(d->conn, bucket, key, &entry, &err) == NAQ_OK &&
+                entry.value.len == strlen(d->server) &&
+                memcmp(entry.value.data, d->server, entry.value.len) == 0;
+    naq_buf_free(&entry.value);
+    return same;
+}
+
+static void raise_all(naq_doubt *d) {
+    for (int i = 0; i < d->n_queues; i++) {
+        d->settled[i] = false;
+        for (int p = 0; p < NAQ_PRIORITIES; p++)
+            d->left[i * NAQ_PRIORITIES + p] = CAN_COME_BACK;
+    }
+    d->connected_us = naq_wall_us();
+}
+
+naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
+                          const char *const *queues, int n_queues, naq_err *err) {
+    memset(d, 0, sizeof *d);
+    d->conn = conn;
+    d->prefix = prefix;
+    d->queues = queues;
+    d->n_queues = n_queues;
+    pthread_mutex_init(&d->mu, NULL);
+    d->left = calloc((size_t)n_queues * NAQ_PRIORITIES, sizeof *d->left);
+    d->settled = calloc((size_t)n_queues, sizeof *d->settled);
+    if (d->left == NULL || d->settled == NULL)
+        return naq_fail(err, NAQ_INVALID, "worker: out of memory");
+    naq_server_info info;
+    naq_conn_info(conn, &info);
+    (void)snprintf(d->server, sizeof d->server, "%s", info.id);
+    d->cluster = info.cluster[0] != '\0';
+    raise_all(d);
+    for (int i = 0; i < n_queues; i++) {
+        if (d->cluster || !remembered(d, i)) continue;
+        d->settled[i] = true;
+        memset(&d->left[i * NAQ_PRIORITIES], 0, NAQ_PRIORITIES * sizeof *d->left);
+    }
+    return NAQ_OK;
+}
+
+void naq_doubt_close(naq_doubt *d) {
+    if (d->conn == NULL) return;
+    free(d->left);
+    free(d->settled);
+    pthread_mutex_destroy(&d->mu);
+    memset(d, 0, sizeof *d);
+}
+
+void naq_doubt_connected(naq_doubt *d, const naq_server_info *server) {
+    pthread_mutex_lock(&d->mu);
+    /* The same start of the same server: only the line was cut. Its memory is whole. */
+    if (d->cluster || strcmp(d->server, server->id) != 0) {
+        (void)snprintf(d->server, sizeof d->server, "%s", server->id);
+        raise_all(d);
+    }
+    pthread_mutex_unlock(&d->mu);
+}
+
+static void settle(naq_doubt *d, int consumer, bool *remember) {
+    d->left[consumer] = 0;
+    int queue = consumer / NAQ_PRIORITIES;
+    for (int p = 0; p < NAQ_PRIORITIES; p++)
+        if (d->left[queue * NAQ_PRIORITIES + p] > 0) return;
+    pthread_mutex_lock(&d->mu);
+    d->settled[queue] = true;
+    pthread_mutex_unlock(&d->mu);
+    *remember = true;
+}
+
+void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember) {
+    if (d->left[consumer] > 0) settle(d, consumer, remember);
+}
+
+bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, int64_t pending,
+                         bool *remember) {
+    if (d->left[consumer] == 0) return false;
+    /* First deliveries come in the order of the stream: behind one that is newer than our
+     * connection all are. */
+    bool newer = stored_us > d->connected_us;
+    if (newer || --d->left[consumer] == 0 || pending == 0) settle(d, consumer, remember);
+    return !newer;
+}
+
+void naq_doubt_remember(naq_doubt *d) {
+    char server[64];
+    for (int i = 0; i < d->n_queues; i++) {
+        pthread_mutex_lock(&d->mu);
+        bool write = d->settled[i] && !d->cluster;
+        memcpy(server, d->server, sizeof server);
+        pthread_mutex_unlock(&d->mu);
+        if (!write) continue;
+        char bucket[96], key[96];
+        place(d, i, bucket, sizeof bucket, key, sizeof key);
+        uint64_t revision;
+        naq_err err;
+        if (naq_kv_put(d->conn, bucket, key, server, strlen(server), -1, &revision, &err) != NAQ_OK)
+            naq_log(NAQ_INFO, "queue %s: the server it was served on is not remembered: %s",
+                    d->queues[i], err.message);
+    }
+}

@@ -1,0 +1,53 @@
+/* doubt.h -- may a message delivered for the first time have been run before? After a server died,
+ * yes.
+ *
+ * The server writes acks to disk up to 100 ms late: kill -9 brings back what was acked last (15,200
+ * measured), looking new. Their records tell, but reading one before every job costs most of the
+ * speed. So each queue remembers, in the bucket <prefix>_control under `<queue>.server`, which
+ * start of the server it was last served on. As long as that is the one we are connected to,
+ * nothing is in doubt. Otherwise the first messages of each of its consumers are, up to as many as
+ * can have come back; messages stored since we connected never are. In a cluster the stream's
+ * leader may be another server than ours: there all doubts are raised at each connect. */
+#ifndef NAQ_RUN_DOUBT_H
+#define NAQ_RUN_DOUBT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nats/conn.h"
+
+typedef struct naq_doubt {
+    naq_conn *conn;
+    const char *prefix;
+    const char *const *queues;
+    int n_queues;
+
+    /* I/O thread. */
+    int *left; /* a consumer's messages still in doubt; three consumers a queue */
+    int64_t connected_us;
+
+    pthread_mutex_t mu; /* guards server, settled, cluster */
+    char server[64];    /* the start that doubts are about */
+    bool cluster;
+    bool *settled; /* by queue: nothing in doubt any more, to be remembered */
+} naq_doubt;
+
+/* [blocks] Reads what each queue remembers. */
+naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
+                          const char *const *queues, int n_queues, naq_err *err);
+void naq_doubt_close(naq_doubt *d);
+
+/* I/O thread: connected, or connected again, to this start of this server. */
+void naq_doubt_connected(naq_doubt *d, const naq_server_info *server);
+/* I/O thread: a consumer has nothing pending; or delivered a message stored at stored_us. The
+ * second returns whether that one is in doubt. Both return true in *remember when
+ * naq_doubt_remember() has work. */
+void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember);
+bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, int64_t pending,
+                         bool *remember);
+
+/* [blocks] Any other thread: write down which queues are settled. */
+void naq_doubt_remember(naq_doubt *d);
+
+#endif
