@@ -46,6 +46,7 @@ struct naq_loop {
     atomic_bool sleeping;
     atomic_bool want_write;
     atomic_uint lost, restored; /* counted by libnats' callbacks */
+    atomic_int holders;         /* its owner, and libnats until "closed" was called */
     unsigned seen_restored;
     pthread_t thread;
     bool has_thread; /* thread is known: set by the first turn */
@@ -117,6 +118,20 @@ static void on_restored(natsConnection *nc, void *arg) {
     naq_loop_wake(loop);
 }
 
+/* libnats calls back from a thread of its own, "disconnected" even after natsConnection_Close() has
+ * returned. Its last call is "closed"; the loop stays until then. */
+static void let_go(naq_loop *loop) {
+    if (atomic_fetch_sub(&loop->holders, 1) != 1) return;
+    if (loop->wake_fd >= 0) close(loop->wake_fd);
+    if (loop->epoll_fd >= 0) close(loop->epoll_fd);
+    free(loop);
+}
+
+static void on_closed(natsConnection *nc, void *arg) {
+    (void)nc;
+    let_go(arg);
+}
+
 /* Opening and closing
  * ----------------------------------------------------------------------------*/
 
@@ -126,6 +141,7 @@ static natsStatus connect_loop(naq_loop *loop, natsOptions *options) {
     if (s == NATS_OK) s = natsOptions_SetMaxPendingMsgs(options, 1 << 20);
     if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(options, on_lost, loop);
     if (s == NATS_OK) s = natsOptions_SetReconnectedCB(options, on_restored, loop);
+    if (s == NATS_OK) s = natsOptions_SetClosedCB(options, on_closed, loop);
     if (s == NATS_OK) s = natsConnection_Connect(&loop->nc, options);
     return s;
 }
@@ -149,6 +165,7 @@ naq_status naq_loop_open(naq_loop **out, const naq_conn_options *o,
     naq_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return naq_fail(err, NAQ_CONNECTION, "hot connection: out of memory");
     loop->on = *handlers;
+    atomic_init(&loop->holders, 2);
     loop->socket_fd = -1;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -212,10 +229,10 @@ void naq_loop_close(naq_loop *loop, int64_t flush_ms) {
     if (loop->nc != NULL) {
         natsConnection_Close(loop->nc);
         natsConnection_Destroy(loop->nc);
+    } else {
+        let_go(loop); /* a connection that never was calls no "closed" */
     }
-    if (loop->wake_fd >= 0) close(loop->wake_fd);
-    if (loop->epoll_fd >= 0) close(loop->epoll_fd);
-    free(loop);
+    let_go(loop);
 }
 
 naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *), void *ctx, naq_err *err) {

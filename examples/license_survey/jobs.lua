@@ -102,7 +102,7 @@ local function gnu_from_prose(flat, found)
       local from, to = flat:find(entry[1], at, true)
       if not from then break end
       local before, after = flat:sub(math.max(1, from - 120), from), flat:sub(to + 1, to + 240)
-      local version = after:match("^[^.;]-version ([%d.]*%d)") or before:match("version ([%d.]*%d)[^.;]*$")
+      local version = after:match("^[^.]-version ([%d.]*%d)") or before:match("version ([%d.]*%d)[^.;]*$")
       version = version and version:gsub("%.0$", "")
       if entry[3][version or ""] then
         local later = after:find("any later version", 1, true)

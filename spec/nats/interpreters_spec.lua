@@ -51,6 +51,7 @@ describe("the client module", function()
 
   local function run(interpreter, abi, argument)
     local out = folder .. "/out"
+    os.remove(out) -- spawn() appends
     local lua, lib = support.root .. "/lua/?.lua;" .. support.root .. "/lua/?/init.lua;;", support.build
     local pid = assert(core.spawn({ interpreter, argument }, {
       stdout = out,
