@@ -82,7 +82,8 @@ function naq.fetch_job_result(id)
   job, message, code = client:job(id)
   if not job then return nil, message, code end
   value, message, code = job:result()
-  return value, message, code
+  if value == nil then return nil, message, code end
+  return value
 end
 
 --- The live workers, on the default client.

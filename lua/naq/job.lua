@@ -24,7 +24,8 @@ local Job = {}
 ---@return string? state, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
 function Job:status()
   local state, message, code = self.client:use(2).results:status(self)
-  return state, message, code
+  if state == nil then return nil, message, code end
+  return state
 end
 
 --- Wait until the job has ended: woken by the end itself.
@@ -35,7 +36,8 @@ function Job:wait(seconds)
     error("job:wait() takes a number of seconds", 2)
   end
   local state, message, code = self.client:use(2).results:wait(self, seconds)
-  return state, message, code
+  if state == nil then return nil, message, code end
+  return state
 end
 
 --- What the job returned; naq.null when it returned nothing.
@@ -43,14 +45,16 @@ end
 ---        NOT_FINISHED, JOB_FAILED (the message is the job's own), JOB_CANCELLED, JOB_NOT_FOUND, EXPIRED
 function Job:result()
   local value, message, code = self.client:use(2).results:result(self)
-  return value, message, code
+  if value == nil then return nil, message, code end
+  return value
 end
 
 --- Everything known about the job: attempts, times, worker, error. Shape as `naq job show --json`.
 ---@return table? info, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
 function Job:info()
   local info, message, code = self.client:use(2).results:info(self)
-  return info, message, code
+  if info == nil then return nil, message, code end
+  return info
 end
 
 local function unsupported(what)
