@@ -10,8 +10,9 @@
 #include "nats/envelope.h"
 #include "nats/kv.h"
 
-/* 100 ms of acks at more than the fastest rate measured. */
-enum { CAN_COME_BACK = 20000 };
+/* What comes back comes first, in the order of the stream, and most of it has a record: behind so
+ * many in a row that have none (more than a few workers' prefetch) nothing else was run. */
+enum { CLEAN_RUN = 2048 };
 
 static void place(const naq_doubt *d, int queue, char *bucket, size_t bucket_size, char *key,
                   size_t key_size) {
@@ -36,7 +37,7 @@ static void raise_all(naq_doubt *d) {
     for (int i = 0; i < d->n_queues; i++) {
         d->settled[i] = false;
         for (int p = 0; p < NAQ_PRIORITIES; p++)
-            d->left[i * NAQ_PRIORITIES + p] = CAN_COME_BACK;
+            d->left[i * NAQ_PRIORITIES + p] = CLEAN_RUN;
     }
     d->connected_us = naq_wall_us();
 }
@@ -99,14 +100,23 @@ void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember) {
     if (d->left[consumer] > 0) settle(d, consumer, remember);
 }
 
-bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, int64_t pending,
-                         bool *remember) {
+bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, bool *remember) {
     if (d->left[consumer] == 0) return false;
     /* First deliveries come in the order of the stream: behind one that is newer than our
      * connection all are. */
-    bool newer = stored_us > d->connected_us;
-    if (newer || --d->left[consumer] == 0 || pending == 0) settle(d, consumer, remember);
-    return !newer;
+    if (stored_us <= d->connected_us) return true;
+    settle(d, consumer, remember);
+    return false;
+}
+
+void naq_doubt_seen(naq_doubt *d, int consumer, bool clean, bool *remember) {
+    if (d->left[consumer] == 0) return;
+    if (!clean)
+        d->left[consumer] = CLEAN_RUN;
+    else if (d->left[consumer] == 1)
+        settle(d, consumer, remember);
+    else
+        d->left[consumer]--;
 }
 
 void naq_doubt_remember(naq_doubt *d) {

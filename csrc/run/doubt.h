@@ -5,8 +5,8 @@
  * measured), looking new. Their records tell, but reading one before every job costs most of the
  * speed. So each queue remembers, in the bucket <prefix>_control under `<queue>.server`, which
  * start of the server it was last served on. As long as that is the one we are connected to,
- * nothing is in doubt. Otherwise the first messages of each of its consumers are, up to as many as
- * can have come back; messages stored since we connected never are. In a cluster the stream's
+ * nothing is in doubt. Otherwise the first messages of each of its consumers are, until a long run
+ * of them had no record; messages stored since we connected never are. In a cluster the stream's
  * leader may be another server than ours: there all doubts are raised at each connect. */
 #ifndef NAQ_RUN_DOUBT_H
 #define NAQ_RUN_DOUBT_H
@@ -40,12 +40,13 @@ void naq_doubt_close(naq_doubt *d);
 
 /* I/O thread: connected, or connected again, to this start of this server. */
 void naq_doubt_connected(naq_doubt *d, const naq_server_info *server);
-/* I/O thread: a consumer has nothing pending; or delivered a message stored at stored_us. The
- * second returns whether that one is in doubt. Both return true in *remember when
- * naq_doubt_remember() has work. */
+/* I/O thread: a consumer has nothing pending. In all three, *remember is set when
+ * naq_doubt_remember() has something to do. */
 void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember);
-bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, int64_t pending,
-                         bool *remember);
+/* I/O thread: it delivered a message for the first time. True: in doubt. */
+bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, bool *remember);
+/* I/O thread: one that was in doubt had no record (clean), or had one. */
+void naq_doubt_seen(naq_doubt *d, int consumer, bool clean, bool *remember);
 
 /* [blocks] Any other thread: write down which queues are settled. */
 void naq_doubt_remember(naq_doubt *d);

@@ -90,7 +90,7 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
     if (pull != NULL) naq_pull_delivered(pull, d.pending, now);
     bool remember = false;
     bool in_doubt = pull != NULL && d.delivered == 1 &&
-                    naq_doubt_delivered(&w->doubt, pull->index, d.stored_us, d.pending, &remember);
+                    naq_doubt_delivered(&w->doubt, pull->index, d.stored_us, &remember);
     if (remember) naq_heartbeat_chore(&w->heartbeat);
     if ((in_doubt || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
     naq_slot *slot = pull != NULL && !w->draining ? naq_slot_take_free(&w->slots) : NULL;
@@ -197,7 +197,15 @@ static void notify(naq_worker *w, naq_slot *slot) {
         naq_loop_send(w->loop, subject, slot->record.data, slot->record.len);
 }
 
+static void note_doubt(naq_worker *w, const naq_slot *slot) {
+    bool remember = false;
+    bool clean = slot->expected == 0 && !slot->dropped && slot->verdict != NAQ_VERDICT_LEAVE;
+    naq_doubt_seen(&w->doubt, slot->pull, clean, &remember);
+    if (remember) naq_heartbeat_chore(&w->heartbeat);
+}
+
 static void settle(naq_worker *w, naq_slot *slot) {
+    if (slot->suspect) note_doubt(w, slot);
     switch (slot->verdict) {
     case NAQ_VERDICT_STORE:
         if (slot->record.failed) {
