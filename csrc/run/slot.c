@@ -60,7 +60,7 @@ naq_slot *naq_slot_take_free(naq_slots *s) {
 }
 
 void naq_slot_free(naq_slots *s, naq_slot *slot) {
-    slot->state = NAQ_SLOT_FREE;
+    slot->storing = false;
     slot->msg = slot->again = NULL;
     if (slot->record.cap > KEEP_RECORD_BYTES) naq_buf_free(&slot->record);
     s->free[s->n_free++] = slot->index;
@@ -119,17 +119,13 @@ naq_slot *naq_slots_take(naq_slots *s, bool had_one) {
         for (int p = 0; p < NAQ_PRIORITIES && slot == NULL; p++)
             slot = pop(s, (naq_priority)p);
     }
-    if (slot != NULL) {
-        s->running++;
-        slot->state = NAQ_SLOT_RUNNING;
-    }
+    if (slot != NULL) s->running++;
     pthread_mutex_unlock(&s->mu);
     return slot;
 }
 
 bool naq_slots_give(naq_slots *s, naq_slot *slot) {
     pthread_mutex_lock(&s->mu);
-    slot->state = NAQ_SLOT_DONE;
     slot->next = NULL;
     if (s->done_tail != NULL)
         s->done_tail->next = slot;

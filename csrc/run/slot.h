@@ -1,11 +1,12 @@
 /* slot.h -- a delivered job on its way through the worker, and the table of them.
  *
- *   FREE -> READY -> RUNNING -> DONE -> STORING -> FREE
- *             |                   `-------------> FREE   nothing to store, or nothing to be done
- *             `-> FREE                                   given back before it began
+ *   free -> ready -> running -> done -> storing -> free
+ *             |                   `-------------> free   nothing to store, or nothing to be done
+ *             `-> free                                   given back before it began
  *
- * The I/O thread owns a slot in every state but RUNNING, when it is the executing thread's. The
- * message, and so every slice into it, lives until the slot is free. */
+ * From taken to given (running) a slot is the executing thread's, else the I/O thread's; the fields
+ * say which of the two touches them. The message, and so every slice into it, lives until the slot
+ * is free. */
 #ifndef NAQ_RUN_SLOT_H
 #define NAQ_RUN_SLOT_H
 
@@ -17,14 +18,6 @@
 #include "nats/envelope.h"
 #include "nats/loop.h"
 #include "nats/results.h"
-
-typedef enum naq_slot_state {
-    NAQ_SLOT_FREE,
-    NAQ_SLOT_READY,
-    NAQ_SLOT_RUNNING,
-    NAQ_SLOT_DONE,
-    NAQ_SLOT_STORING
-} naq_slot_state;
 
 /* What the I/O thread is to do with a slot that comes back. */
 typedef enum naq_verdict {
@@ -38,7 +31,6 @@ typedef enum naq_verdict {
 typedef struct naq_slot {
     uint32_t index;
     uint8_t generation; /* goes up with each use: a late answer to an earlier use must not count */
-    naq_slot_state state;
 
     naq_msg *msg;
     naq_msg *again;    /* the same message delivered once more while it is here; reply is its */
@@ -64,7 +56,8 @@ typedef struct naq_slot {
     bool dropped; /* had ended before: nothing was done here */
     naq_buf record;
 
-    /* While STORING. */
+    /* I/O thread only. */
+    bool storing;    /* its record is published and not answered */
     int64_t sent_ms; /* when its record was last published */
     bool refused;    /* and the server could not take it: once more after a pause */
 
@@ -99,7 +92,7 @@ void naq_slots_close(naq_slots *s); /* all threads joined, all messages buried *
 naq_slot *naq_slot_take_free(naq_slots *s);
 void naq_slot_free(naq_slots *s, naq_slot *slot);
 
-/* I/O thread: a chain of READY slots, linked by next, to whoever runs them: one lock, one wake-up.
+/* I/O thread: a chain of slots, linked by next, to whoever runs them: one lock, one wake-up.
  */
 void naq_slots_offer(naq_slots *s, naq_slot *chain);
 /* I/O thread: withdraw up to n slots that nobody took yet, lowest priority and latest first. */

@@ -115,7 +115,6 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
         slot->address.queue.len = strlen(slot->address.queue.at);
         slot->address.priority = (naq_priority)(pull->index % NAQ_PRIORITIES);
     }
-    slot->state = NAQ_SLOT_READY;
     if (w->fresh_tail != NULL)
         w->fresh_tail->next = slot;
     else
@@ -217,7 +216,7 @@ static void settle(naq_worker *w, naq_slot *slot) {
             count(w, slot);
             ack(w, slot);
         } else {
-            slot->state = NAQ_SLOT_STORING;
+            slot->storing = true;
             w->storing++;
             store(w, slot);
         }
@@ -253,7 +252,7 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
     }
     if ((token & 0xFFFF) >= w->slots.count) return;
     naq_slot *slot = &w->slots.all[token & 0xFFFF];
-    if (slot->state != NAQ_SLOT_STORING || token_of(slot) != token) return; /* a late one */
+    if (!slot->storing || token_of(slot) != token) return; /* a late one */
     if (answer->status == NAQ_OK) {
         w->storing--;
         count(w, slot);
@@ -281,7 +280,7 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
 void naq_worker_unheard(void *ctx) {
     naq_worker *w = ctx;
     for (uint32_t i = 0; i < w->slots.count && w->storing > 0; i++)
-        if (w->slots.all[i].state == NAQ_SLOT_STORING) w->slots.all[i].refused = true;
+        if (w->slots.all[i].storing) w->slots.all[i].refused = true;
 }
 
 /* Publishes that were refused or never answered go out once more, under the same condition: a
@@ -291,7 +290,7 @@ static void store_again(naq_worker *w, int64_t now) {
     w->swept_ms = now;
     for (uint32_t i = 0; i < w->slots.count; i++) {
         naq_slot *slot = &w->slots.all[i];
-        if (slot->state != NAQ_SLOT_STORING) continue;
+        if (!slot->storing) continue;
         if (now - slot->sent_ms >= (slot->refused ? PAUSE_MS : ANSWER_MS)) store(w, slot);
     }
 }
@@ -306,7 +305,7 @@ void naq_worker_restored(void *ctx) {
     naq_loop_info(w->loop, &server);
     naq_doubt_connected(&w->doubt, &server);
     for (uint32_t i = 0; i < w->slots.count; i++)
-        if (w->slots.all[i].state == NAQ_SLOT_STORING) store(w, &w->slots.all[i]);
+        if (w->slots.all[i].storing) store(w, &w->slots.all[i]);
 }
 
 /* Leases: a third of ack_wait, for all that is here, running or not.
