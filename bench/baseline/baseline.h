@@ -32,8 +32,9 @@ jsCtx *jetstream(natsConnection *nc);
 #define RESULTS_SUBJECT "$KV.naq_results_7d."
 const char *queue_name(void);
 const char *consumer_name(void);
-/* The queue's durable consumer, as a worker would create it. */
-void consumer_ensure(jsCtx *js);
+/* The queue's durable consumers, one a priority, as a worker would create them. All three, though
+ * only consumer_name() is asked for jobs: the server does work for each of them at every ack. */
+void consumers_ensure(jsCtx *js);
 uint64_t stream_messages(jsCtx *js, const char *stream);
 
 /* One job: its subject, its Msg-Id and its payload. args is JSON. Returns the payload's length. */

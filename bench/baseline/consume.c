@@ -202,7 +202,7 @@ int cmd_consume(bool records) {
     with_records = records;
     wanted = option_long("n", 100000);
     natsConnection *setup = connect_plain(true);
-    consumer_ensure(jetstream(setup));
+    consumers_ensure(jetstream(setup));
     natsConnection_Destroy(setup);
     connect_loop();
     for (n_free = 0; n_free < WINDOW; n_free++)

@@ -26,7 +26,7 @@ static void receive(long n) {
     double *samples = calloc((size_t)n, sizeof *samples);
     long credit = 0;
     if (!samples) die("out of memory");
-    consumer_ensure(jetstream(nc));
+    consumers_ensure(jetstream(nc));
     check(natsInbox_Create(&inbox), "inbox");
     check(natsConnection_SubscribeSync(&sub, nc, inbox), "subscribe");
     snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", JOBS_STREAM,
@@ -65,7 +65,7 @@ int cmd_latency(void) {
     jsCtx *js = jetstream(nc);
     jsPubOptions po;
     check(jsPubOptions_Init(&po), "options");
-    consumer_ensure(js);
+    consumers_ensure(js);
     consumer_await_pull(js, receiver);
     for (long i = 0; i < n; i++) {
         char subject[SUBJECT_MAX], msg_id[80], payload[PAYLOAD_MAX], args[64];

@@ -103,19 +103,23 @@ const char *consumer_name(void) {
     return name;
 }
 
-void consumer_ensure(jsCtx *js) {
-    char filter[SUBJECT_MAX];
-    jsConsumerConfig c;
-    check(jsConsumerConfig_Init(&c), "consumer");
-    snprintf(filter, sizeof filter, "naq.q.%s.normal.*", queue_name());
-    c.Durable = consumer_name();
-    c.FilterSubject = filter;
-    c.AckPolicy = js_AckExplicit;
-    c.AckWait = 30 * INT64_C(1000000000);
-    c.MaxDeliver = -1;
-    c.MaxAckPending = 1000000;
-    c.MaxWaiting = 4096;
-    check(js_AddConsumer(NULL, js, JOBS_STREAM, &c, NULL, NULL), "create the consumer");
+void consumers_ensure(jsCtx *js) {
+    static const char *const priorities[] = {"high", "normal", "low"};
+    for (int i = 0; i < 3; i++) {
+        char name[80], filter[SUBJECT_MAX];
+        jsConsumerConfig c;
+        check(jsConsumerConfig_Init(&c), "consumer");
+        snprintf(name, sizeof name, "%s_%s", queue_name(), priorities[i]);
+        snprintf(filter, sizeof filter, "naq.q.%s.%s.*", queue_name(), priorities[i]);
+        c.Durable = name;
+        c.FilterSubject = filter;
+        c.AckPolicy = js_AckExplicit;
+        c.AckWait = 30 * INT64_C(1000000000);
+        c.MaxDeliver = -1;
+        c.MaxAckPending = 1000000;
+        c.MaxWaiting = 4096;
+        check(js_AddConsumer(NULL, js, JOBS_STREAM, &c, NULL, NULL), "create the consumer");
+    }
 }
 
 uint64_t stream_messages(jsCtx *js, const char *stream) {
