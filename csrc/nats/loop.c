@@ -200,34 +200,46 @@ static void bury_all(naq_loop *loop) {
     loop->n_dead = 0;
 }
 
-/* Everything written before a PING has been read by the server when the PONG comes back. Our own
- * request to nobody does the same through the inbox: the server answers "no responders". */
-static void flush_before_close(naq_loop *loop, int64_t flush_ms) {
-    int64_t end = naq_mono_ms() + flush_ms;
-    char reply[96];
-    (void)snprintf(reply, sizeof reply, "%sf", loop->prefix);
-    if (natsConnection_PublishRequest(loop->nc, "_naq.nobody", reply, "", 0) != NATS_OK) return;
-    while (naq_mono_ms() < end && naq_loop_connected(loop)) {
+/* Flushing and closing wait for an answer that only a reader can get: they run on a thread of their
+ * own while this one goes on reading. (Closing alone flushes too, but 3.4.1 not always; and from
+ * this thread it waits out half a second for a PONG.) */
+typedef struct closing {
+    naq_loop *loop;
+    int64_t flush_ms;
+    atomic_bool over;
+} closing;
+
+static void *close_connection(void *arg) {
+    closing *c = arg;
+    if (c->flush_ms > 0) (void)natsConnection_FlushTimeout(c->loop->nc, c->flush_ms);
+    natsConnection_Close(c->loop->nc);
+    atomic_store(&c->over, true);
+    return NULL;
+}
+
+static void close_and_read(naq_loop *loop, int64_t flush_ms) {
+    closing c = {.loop = loop, .flush_ms = naq_loop_connected(loop) ? flush_ms : 0};
+    pthread_t closer;
+    if (pthread_create(&closer, NULL, close_connection, &c) != 0) {
+        natsConnection_Close(loop->nc);
+        return;
+    }
+    while (!atomic_load(&c.over)) {
         if (atomic_load(&loop->want_write)) natsConnection_ProcessWriteEvent(loop->nc);
         struct epoll_event e[4];
-        int n = epoll_wait(loop->epoll_fd, e, 4, 10);
+        int n = epoll_wait(loop->epoll_fd, e, 4, 1);
         for (int i = 0; i < n; i++)
             if (e[i].data.u32 == ON_SOCKET) natsConnection_ProcessReadEvent(loop->nc);
-        natsMsg *m = NULL;
-        natsStatus s;
-        while ((s = natsSubscription_NextMsg(&m, loop->inbox, 0)) == NATS_OK)
-            natsMsg_Destroy(m);
-        if (s == NATS_NO_RESPONDERS) return;
     }
+    pthread_join(closer, NULL);
 }
 
 void naq_loop_close(naq_loop *loop, int64_t flush_ms) {
     if (loop == NULL) return;
-    if (loop->nc != NULL && loop->inbox != NULL && flush_ms > 0) flush_before_close(loop, flush_ms);
     bury_all(loop);
-    natsSubscription_Destroy(loop->inbox);
     if (loop->nc != NULL) {
-        natsConnection_Close(loop->nc);
+        close_and_read(loop, flush_ms);
+        natsSubscription_Destroy(loop->inbox);
         natsConnection_Destroy(loop->nc);
     } else {
         let_go(loop); /* a connection that never was calls no "closed" */
