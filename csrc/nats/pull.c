@@ -110,26 +110,33 @@ int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms) {
     return p->quiet_until_ms > now_ms ? p->quiet_until_ms : INT64_MAX;
 }
 
+static int64_t number(const char *s) {
+    int64_t n = 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        n = n * 10 + (*s - '0');
+    return n;
+}
+
 bool naq_delivery_parse(const char *reply, naq_delivery *out) {
-    const char *at[16];
-    size_t len[16];
+    enum { TOKENS = 16 };
+    const char *at[TOKENS + 1];
     int n = 0;
-    for (const char *s = reply; n < 16; s++) {
-        const char *dot = strchr(s, '.');
-        at[n] = s;
-        len[n++] = dot != NULL ? (size_t)(dot - s) : strlen(s);
-        if (dot == NULL) break;
-        s = dot;
-    }
+    if (strncmp(reply, "$JS.ACK.", 8) != 0) return false;
+    at[n++] = reply;
+    const char *s = reply;
+    for (; *s != '\0' && n < TOKENS; s++)
+        if (*s == '.') at[n++] = s + 1;
+    at[n] = s + 1;
     /* Nine tokens, or from eleven on with domain and account in front of the stream. */
     int stream = n == 9 ? 2 : n >= 11 ? 4 : 0;
-    if (stream == 0 || strncmp(reply, "$JS.ACK.", 8) != 0) return false;
-    if (len[stream + 1] >= sizeof out->consumer) return false;
-    memcpy(out->consumer, at[stream + 1], len[stream + 1]);
-    out->consumer[len[stream + 1]] = '\0';
-    out->delivered = strtoll(at[stream + 2], NULL, 10);
-    out->stream_seq = strtoull(at[stream + 3], NULL, 10);
-    out->stored_us = strtoll(at[stream + 5], NULL, 10) / 1000;
-    out->pending = strtoll(at[stream + 6], NULL, 10);
+    if (stream == 0) return false;
+    size_t len = (size_t)(at[stream + 2] - at[stream + 1] - 1);
+    if (len >= sizeof out->consumer) return false;
+    memcpy(out->consumer, at[stream + 1], len);
+    out->consumer[len] = '\0';
+    out->delivered = number(at[stream + 2]);
+    out->stream_seq = (uint64_t)number(at[stream + 3]);
+    out->stored_us = number(at[stream + 5]) / 1000;
+    out->pending = number(at[stream + 6]);
     return true;
 }

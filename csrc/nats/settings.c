@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "nats/library.h"
 #include "nats/nstatus.h"
 
 static const char *const DEFAULT_SERVERS[] = {"nats://127.0.0.1:4222", NULL};
@@ -231,6 +232,7 @@ static natsStatus set_credentials(natsOptions *options, const naq_conn_options *
 
 naq_status naq_conn_options_make(natsOptions **out, const naq_conn_options *o, naq_err *err) {
     naq_status status = naq_conn_fork_check(err);
+    if (status == NAQ_OK) status = naq_library_open(err);
     if (status != NAQ_OK) return status;
     natsOptions *options = NULL;
     const char *what = "connection options";

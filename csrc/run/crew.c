@@ -41,15 +41,15 @@ static void work(naq_hand *h, naq_vm *vm) {
     naq_crew *crew = h->crew;
     naq_slots *slots = crew->bench.slots;
     naq_attempt attempt = {.at = &crew->bench, .vm = vm};
-    bool had_one = false;
-    for (naq_slot *slot; (slot = naq_slots_take(slots, had_one)) != NULL; had_one = true) {
-        set_doing(h, slot);
-        attempt.slot = slot;
-        naq_attempt_run(&attempt);
-        bool slow = attempt.finished_us - attempt.started_us > SLOW_US;
-        set_doing(h, NULL);
-        /* The slot is the I/O thread's from here on. */
-        if (naq_slots_give(slots, slot) || slow) naq_loop_wake(crew->loop);
+    for (naq_slot *slot; (slot = naq_slots_take(slots)) != NULL; set_doing(h, NULL)) {
+        while (slot != NULL) {
+            set_doing(h, slot);
+            attempt.slot = slot;
+            naq_attempt_run(&attempt);
+            bool wake, slow = attempt.finished_us - attempt.started_us > SLOW_US;
+            slot = naq_slots_swap(slots, slot, &wake);
+            if (wake || slow) naq_loop_wake(crew->loop);
+        }
     }
 }
 

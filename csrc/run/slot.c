@@ -27,7 +27,12 @@ naq_status naq_slots_open(naq_slots *s, uint32_t count, naq_err *err) {
     s->count = s->n_free = count;
     for (uint32_t i = 0; i < count; i++)
         s->free[i] = count - 1 - i;
-    pthread_mutex_init(&s->mu, NULL);
+    /* Held for a few pointer moves: spinning a moment beats a trip to the kernel and back. */
+    pthread_mutexattr_t spinning;
+    pthread_mutexattr_init(&spinning);
+    pthread_mutexattr_settype(&spinning, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&s->mu, &spinning);
+    pthread_mutexattr_destroy(&spinning);
     pthread_cond_init(&s->some, NULL);
     pthread_cond_init(&s->quiet, NULL);
     return NAQ_OK;
@@ -100,17 +105,8 @@ static naq_slot *pop(naq_slots *s, naq_priority p) {
     return slot;
 }
 
-naq_slot *naq_slots_take(naq_slots *s, bool had_one) {
-    pthread_mutex_lock(&s->mu);
-    if (had_one) {
-        s->running--;
-        if (s->alone) pthread_cond_broadcast(&s->quiet);
-    }
-    while ((s->n_ready == 0 || s->alone) && !(s->closed && s->n_ready == 0)) {
-        s->takers++;
-        pthread_cond_wait(&s->some, &s->mu);
-        s->takers--;
-    }
+static naq_slot *next_locked(naq_slots *s) {
+    if (s->n_ready == 0 || s->alone) return NULL;
     naq_slot *slot = NULL;
     if (++s->turns % LOW_FIRST_EVERY == 0) {
         for (int p = NAQ_PRIORITIES - 1; p >= 0 && slot == NULL; p--)
@@ -119,24 +115,38 @@ naq_slot *naq_slots_take(naq_slots *s, bool had_one) {
         for (int p = 0; p < NAQ_PRIORITIES && slot == NULL; p++)
             slot = pop(s, (naq_priority)p);
     }
-    if (slot != NULL) s->running++;
+    s->running++;
+    return slot;
+}
+
+naq_slot *naq_slots_take(naq_slots *s) {
+    pthread_mutex_lock(&s->mu);
+    naq_slot *slot;
+    while ((slot = next_locked(s)) == NULL && !(s->closed && s->n_ready == 0)) {
+        s->takers++;
+        pthread_cond_wait(&s->some, &s->mu);
+        s->takers--;
+    }
     pthread_mutex_unlock(&s->mu);
     return slot;
 }
 
-bool naq_slots_give(naq_slots *s, naq_slot *slot) {
+naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake) {
     pthread_mutex_lock(&s->mu);
-    slot->next = NULL;
+    done->next = NULL;
     if (s->done_tail != NULL)
-        s->done_tail->next = slot;
+        s->done_tail->next = done;
     else
-        s->done_head = slot;
-    s->done_tail = slot;
+        s->done_head = done;
+    s->done_tail = done;
     int n = atomic_fetch_add(&s->n_done, 1) + 1;
+    s->running--;
+    if (s->alone) pthread_cond_broadcast(&s->quiet);
+    naq_slot *slot = next_locked(s);
     /* Nothing left to run: this thread is about to sleep, so its results must not wait for more. */
-    bool wake = n % WAKE_EVERY == 0 || s->n_ready == 0;
+    *wake = slot == NULL || n % WAKE_EVERY == 0;
     pthread_mutex_unlock(&s->mu);
-    return wake;
+    return slot;
 }
 
 naq_slot *naq_slots_done(naq_slots *s) {

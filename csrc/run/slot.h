@@ -104,10 +104,11 @@ naq_slot *naq_slots_done(naq_slots *s);
 void naq_slots_shut(naq_slots *s);
 
 /* A Lua thread: the next job, high first; every eighth time low first, so that it never starves.
- * Waits. had_one: the caller ran a job before and is through with it. */
-naq_slot *naq_slots_take(naq_slots *s, bool had_one);
-/* A Lua thread gives a slot back. True when it is time to wake the I/O thread for it. */
-bool naq_slots_give(naq_slots *s, naq_slot *slot);
+ * Waits. NULL: there will be no more. */
+naq_slot *naq_slots_take(naq_slots *s);
+/* A Lua thread gives a slot back and gets the next one in the same breath, NULL when nothing is
+ * ready right now. *wake: it is time to wake the I/O thread. */
+naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake);
 
 /* A Lua thread that holds a job which may have killed a worker: wait until no other job runs here
  * and let none begin until naq_slots_together(). */

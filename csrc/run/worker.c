@@ -164,18 +164,23 @@ static void count(naq_worker *w, const naq_slot *slot) {
     }
 }
 
-static void store(naq_worker *w, naq_slot *slot) {
-    char subject[192];
-    naq_err err;
-    naq_results_subject(w->o.prefix, slot->result_class, subject, sizeof subject);
-    size_t n = strlen(subject);
-    const char *id = slot->bad_address ? NULL : slot->address.id.at;
-    if (id != NULL) {
-        memcpy(subject + n, id, slot->address.id.len);
-        subject[n + slot->address.id.len] = '\0';
-    } else {
-        (void)snprintf(subject + n, sizeof subject - n, "bad-id-%" PRIu64, slot->stream_seq);
+/* "$KV.naq_results_7d.<id>"; the part before the id is made once a class, at open. */
+static void record_subject(naq_worker *w, const naq_slot *slot, char out[NAQ_SUBJECT_TEXT]) {
+    const char *before = w->record_subjects[slot->result_class];
+    size_t n = strlen(before);
+    memcpy(out, before, n);
+    if (slot->bad_address) {
+        (void)snprintf(out + n, NAQ_SUBJECT_TEXT - n, "bad-id-%" PRIu64, slot->stream_seq);
+        return;
     }
+    memcpy(out + n, slot->address.id.at, slot->address.id.len);
+    out[n + slot->address.id.len] = '\0';
+}
+
+static void store(naq_worker *w, naq_slot *slot) {
+    char subject[NAQ_SUBJECT_TEXT];
+    naq_err err;
+    record_subject(w, slot, subject);
     slot->sent_ms = naq_mono_ms();
     slot->refused = false;
     if (naq_loop_publish(w->loop, subject, token_of(slot), slot->expected, slot->record.data,
@@ -189,11 +194,12 @@ static void store(naq_worker *w, naq_slot *slot) {
 /* result_ttl 0: nothing is stored, but who waits is told. Nobody listening costs the server
  * nothing. */
 static void notify(naq_worker *w, naq_slot *slot) {
-    char subject[192];
-    int n = snprintf(subject, sizeof subject, "%s.n.%.*s", w->o.prefix, (int)slot->address.id.len,
-                     slot->address.id.at);
-    if (n > 0 && (size_t)n < sizeof subject)
-        naq_loop_send(w->loop, subject, slot->record.data, slot->record.len);
+    char subject[NAQ_SUBJECT_TEXT];
+    size_t n = strlen(w->notice_subject);
+    memcpy(subject, w->notice_subject, n);
+    memcpy(subject + n, slot->address.id.at, slot->address.id.len);
+    subject[n + slot->address.id.len] = '\0';
+    naq_loop_send(w->loop, subject, slot->record.data, slot->record.len);
 }
 
 static void note_doubt(naq_worker *w, const naq_slot *slot) {

@@ -78,6 +78,10 @@ static void init_pulls(naq_worker *w) {
                        NAQ_PRIORITY_NAMES[i % NAQ_PRIORITIES]);
         naq_pull_init(&w->pulls[i], w->loop, (uint16_t)i, stream, consumer);
     }
+    for (int k = 0; k < NAQ_RESULT_CLASSES; k++)
+        naq_results_subject(w->o.prefix, (naq_result_class)k, w->record_subjects[k],
+                            sizeof w->record_subjects[k]);
+    (void)snprintf(w->notice_subject, sizeof w->notice_subject, "%s.n.", w->o.prefix);
     naq_mover_init(&w->mover, w->loop, w->o.prefix, (uint16_t)w->n_pulls);
 }
 

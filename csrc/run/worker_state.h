@@ -10,6 +10,8 @@
 #include "run/mover.h"
 #include "run/worker.h"
 
+enum { NAQ_SUBJECT_TEXT = 192 };
+
 struct naq_worker {
     naq_worker_options o;
     char id[160], host[80];
@@ -22,7 +24,8 @@ struct naq_worker {
     naq_pull *pulls; /* one per queue and priority, in that order */
     int n_pulls;
     int64_t ack_wait_ms; /* the shortest of its consumers' */
-    int signal_fd;       /* -1: signals are not ours */
+    char record_subjects[NAQ_RESULT_CLASSES][96], notice_subject[96]; /* ends before the id */
+    int signal_fd;                                                    /* -1: signals are not ours */
 
     naq_slot *fresh, *fresh_tail; /* delivered in this turn, not offered yet */
     int used;                     /* slots that are not free */
