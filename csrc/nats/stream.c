@@ -238,6 +238,7 @@ static naq_status created(ensure *e, const object *o, naq_slice answer, bool *lo
 }
 
 static naq_status create(ensure *e, const object **which, size_t n, naq_err *err) {
+    if (n == 0) return NAQ_OK;
     naq_ask asks[OBJECTS] = {0};
     naq_buf requests[OBJECTS] = {0};
     char stream[128];
@@ -287,6 +288,23 @@ static int64_t count_messages(naq_slice answer) {
     }
 }
 
+/* The stream of jobs comes last: while it is missing there is no job, so nobody looks for a record
+ * in a bucket that is being made. nats-server 2.9.10 registers a stream before it has a store, and
+ * a STREAM.MSG.GET in between ends the whole server (a nil pointer in jsMsgGetRequest). */
+static naq_status create_in_order(ensure *e, const object **which, size_t n, naq_err *err) {
+    const object *jobs = NULL;
+    size_t others = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(which[i]->name, "jobs") == 0)
+            jobs = which[i];
+        else
+            which[others++] = which[i];
+    }
+    naq_status status = create(e, which, others, err);
+    if (status == NAQ_OK && jobs != NULL) status = create(e, &jobs, 1, err);
+    return status;
+}
+
 naq_status naq_layout_ensure(naq_conn *c, const naq_layout_options *o, naq_layout_report report,
                              void *ctx, naq_err *err) {
     ensure e = {.c = c, .options = o, .report = report, .ctx = ctx};
@@ -301,7 +319,7 @@ naq_status naq_layout_ensure(naq_conn *c, const naq_layout_options *o, naq_layou
         for (size_t i = 0; i < n; i++)
             tell(&e, which[i], true, NULL);
     } else if (n > 0) {
-        status = create(&e, which, n, err);
+        status = create_in_order(&e, which, n, err);
         if (status != NAQ_OK) return status;
     }
     if (e.differs) {
