@@ -136,7 +136,9 @@ end
 ---@param text string  JSON: {files, dirs, connect, prefix}
 function runner.open(text, snooze, discard)
   local told = assert(core.decode(text))
-  os.exit = function() error("os.exit() would end the worker and all its jobs; return or raise instead", 2) end
+  os.exit = function() -- luacheck: ignore 122
+    error("os.exit() would end the worker and all its jobs; return or raise instead", 2)
+  end
   local entries = load_all(told)
   local retry = require("naq.retry")
 

@@ -79,7 +79,8 @@ describe("queue", function()
 
     it("counts the workers that live and serve it", function()
       local function worker(id, queues, seen_at)
-        local record = ('{"id":"%s","queues":["%s"],"seen_at":%.3f,"heartbeat_interval":15}'):format(id, queues, seen_at)
+        local form = '{"id":"%s","queues":["%s"],"seen_at":%.3f,"heartbeat_interval":15}'
+        local record = form:format(id, queues, seen_at)
         assert(client.conn:kv_put("naq_workers", id, record))
       end
       worker("w1", queue.name, core.now())
