@@ -175,9 +175,12 @@ static int lnaq_conn_find_record(lua_State *L) {
     naq_buf *value = new_bytes(L);
     naq_record record;
     naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK ||
-        naq_results_find(c, prefix, id, &record, &err) != NAQ_OK)
+    if (naq_pool_check(c, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    if (naq_results_find(c, prefix, id, &record, &err) != NAQ_OK) {
+        if (err.status == NAQ_JOB_NOT_FOUND && record.expired)
+            (void)naq_fail(&err, NAQ_EXPIRED, "job %s: ended, and its record has expired", id);
         return lnaq_fail(L, &err);
+    }
     *value = record.entry.value;
     push_bytes(L, value);
     lnaq_pushint64(L, (int64_t)record.entry.revision);

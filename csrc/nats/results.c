@@ -78,6 +78,7 @@ static naq_status consider(naq_slice answer, naq_result_class k, const char *id,
             naq_buf_free(&out->entry.value);
             *over = ended;
             out->where = k;
+            out->expired = ended && naq_stored_header(&m, "KV-Operation").at == NULL;
             out->entry = (naq_kv_entry){m.data, m.sequence, m.time_us};
             memset(&m.data, 0, sizeof m.data);
         }

@@ -27,6 +27,7 @@ void naq_results_subject(const char *prefix, naq_result_class k, char *out, size
 typedef struct naq_record {
     naq_kv_entry entry;
     naq_result_class where;
+    bool expired; /* with NAQ_JOB_NOT_FOUND: there was one, and its time is over */
 } naq_record;
 /* [blocks] Look in all classes at once. NAQ_JOB_NOT_FOUND when there is none, or it was deleted or
  * has expired (then entry.revision and where are its own, 0 otherwise: the next write must expect
