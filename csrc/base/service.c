@@ -63,7 +63,8 @@ bool naq_service_sleep(naq_service *s, int64_t ms) {
     }
     pthread_mutex_lock(&s->mu);
     /* One wait, not a loop: a nudge and a spurious wake-up both only make the body look again. */
-    if (!s->stopping) pthread_cond_timedwait(&s->wake, &s->mu, &until);
+    if (!s->stopping && !s->nudged) pthread_cond_timedwait(&s->wake, &s->mu, &until);
+    s->nudged = false;
     bool on = !s->stopping;
     pthread_mutex_unlock(&s->mu);
     return on;
@@ -71,6 +72,7 @@ bool naq_service_sleep(naq_service *s, int64_t ms) {
 
 void naq_service_nudge(naq_service *s) {
     pthread_mutex_lock(&s->mu);
+    s->nudged = true;
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->mu);
 }

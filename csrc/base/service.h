@@ -17,11 +17,12 @@ typedef struct naq_service {
     void (*body)(struct naq_service *self);
     void *ctx; /* for the body */
 
-    pthread_mutex_t mu; /* guards started, stopping */
+    pthread_mutex_t mu; /* guards started, stopping, nudged */
     pthread_cond_t wake;
     pthread_t thread;
     bool started;
     bool stopping;
+    bool nudged; /* since the last sleep */
 } naq_service;
 
 void naq_service_init(naq_service *s, const char *name, void (*body)(naq_service *), void *ctx);
@@ -30,7 +31,8 @@ bool naq_service_stopping(naq_service *s);
 /* Sleep ms milliseconds, or until stopped or nudged. Returns false once stopping. Loop's thread
  * only. */
 bool naq_service_sleep(naq_service *s, int64_t ms);
-void naq_service_nudge(naq_service *s); /* end the current sleep early; any thread */
+void naq_service_nudge(
+    naq_service *s); /* end the current sleep, or the next one, early; any thread */
 void naq_service_stop(naq_service *s);
 
 #endif

@@ -50,7 +50,7 @@ void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
 void naq_pull_delivered(naq_pull *p, int64_t pending, int64_t now_ms) {
     if (p->credit > 0) p->credit--; /* more than asked for: answers to an epoch given up on */
     p->pending = pending;
-    p->heard_ms = now_ms;
+    p->heard_ms = p->delivered_ms = now_ms;
     p->silences = 0;
 }
 

@@ -21,6 +21,7 @@ typedef struct naq_pull {
     uint32_t epoch;         /* part of the token: answers to requests given up on are not counted */
     int credit;             /* asked for, not delivered */
     int64_t pending;        /* left on the server, as the last message said */
+    int64_t delivered_ms;   /* when a message last came */
     int64_t heard_ms;       /* when the server last said anything about it */
     int64_t expires_ms;     /* when the newest request ends by itself; 0: none is out */
     int64_t quiet_until_ms; /* backing off: no request before */

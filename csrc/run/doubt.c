@@ -35,7 +35,7 @@ static bool remembered(naq_doubt *d, int queue) {
 
 static void raise_all(naq_doubt *d) {
     for (int i = 0; i < d->n_queues; i++) {
-        d->settled[i] = false;
+        d->unwritten[i] = false;
         for (int p = 0; p < NAQ_PRIORITIES; p++)
             d->left[i * NAQ_PRIORITIES + p] = CLEAN_RUN;
     }
@@ -51,8 +51,8 @@ naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
     d->n_queues = n_queues;
     pthread_mutex_init(&d->mu, NULL);
     d->left = calloc((size_t)n_queues * NAQ_PRIORITIES, sizeof *d->left);
-    d->settled = calloc((size_t)n_queues, sizeof *d->settled);
-    if (d->left == NULL || d->settled == NULL)
+    d->unwritten = calloc((size_t)n_queues, sizeof *d->unwritten);
+    if (d->left == NULL || d->unwritten == NULL)
         return naq_fail(err, NAQ_INVALID, "worker: out of memory");
     naq_server_info info;
     naq_conn_info(conn, &info);
@@ -61,7 +61,6 @@ naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
     raise_all(d);
     for (int i = 0; i < n_queues; i++) {
         if (d->cluster || !remembered(d, i)) continue;
-        d->settled[i] = true;
         memset(&d->left[i * NAQ_PRIORITIES], 0, NAQ_PRIORITIES * sizeof *d->left);
     }
     return NAQ_OK;
@@ -70,7 +69,7 @@ naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
 void naq_doubt_close(naq_doubt *d) {
     if (d->conn == NULL) return;
     free(d->left);
-    free(d->settled);
+    free(d->unwritten);
     pthread_mutex_destroy(&d->mu);
     memset(d, 0, sizeof *d);
 }
@@ -91,7 +90,7 @@ static void settle(naq_doubt *d, int consumer, bool *remember) {
     for (int p = 0; p < NAQ_PRIORITIES; p++)
         if (d->left[queue * NAQ_PRIORITIES + p] > 0) return;
     pthread_mutex_lock(&d->mu);
-    d->settled[queue] = true;
+    d->unwritten[queue] = true;
     pthread_mutex_unlock(&d->mu);
     *remember = true;
 }
@@ -123,7 +122,8 @@ void naq_doubt_remember(naq_doubt *d) {
     char server[64];
     for (int i = 0; i < d->n_queues; i++) {
         pthread_mutex_lock(&d->mu);
-        bool write = d->settled[i] && !d->cluster;
+        bool write = d->unwritten[i] && !d->cluster;
+        d->unwritten[i] = false;
         memcpy(server, d->server, sizeof server);
         pthread_mutex_unlock(&d->mu);
         if (!write) continue;

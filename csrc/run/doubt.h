@@ -27,10 +27,10 @@ typedef struct naq_doubt {
     int *left; /* a consumer's messages still in doubt; three consumers a queue */
     int64_t connected_us;
 
-    pthread_mutex_t mu; /* guards server, settled, cluster */
+    pthread_mutex_t mu; /* guards server, cluster, unwritten */
     char server[64];    /* the start that doubts are about */
     bool cluster;
-    bool *settled; /* by queue: nothing in doubt any more, to be remembered */
+    bool *unwritten; /* by queue: nothing is in doubt any more, and that is not remembered yet */
 } naq_doubt;
 
 /* [blocks] Reads what each queue remembers. */
@@ -48,7 +48,7 @@ bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, bool *re
 /* I/O thread: one that was in doubt had no record (clean), or had one. */
 void naq_doubt_seen(naq_doubt *d, int consumer, bool clean, bool *remember);
 
-/* [blocks] Any other thread: write down which queues are settled. */
+/* [blocks] Any other thread: write down which queues have nothing in doubt any more. */
 void naq_doubt_remember(naq_doubt *d);
 
 #endif

@@ -53,13 +53,13 @@ static void beat(naq_heartbeat *h) {
 static void body(naq_service *service) {
     naq_heartbeat *h = service->ctx;
     do {
-        if (atomic_exchange(&h->chore_wanted, false)) h->chore(h->chore_ctx);
+        h->chore(h->chore_ctx);
         beat(h);
     } while (naq_service_sleep(service, h->interval_ms));
 }
 
 void naq_heartbeat_chore(naq_heartbeat *h) {
-    if (!atomic_exchange(&h->chore_wanted, true)) naq_service_nudge(&h->service);
+    naq_service_nudge(&h->service);
 }
 
 /* On libnats' thread: is this job running here? */

@@ -21,10 +21,9 @@ typedef struct naq_heartbeat {
     atomic_bool stopping;
 
     /* Work of the worker's that blocks, and so is not for the I/O thread: called on this thread
-     * soon after naq_heartbeat_chore(). */
+     * before every beat, and soon after naq_heartbeat_chore(). */
     void (*chore)(void *ctx);
     void *chore_ctx;
-    atomic_bool chore_wanted;
 } naq_heartbeat;
 
 /* Everything but service and responder filled in by the caller. */

@@ -348,10 +348,12 @@ static void want_more(naq_worker *w, int64_t now) {
     }
     int takers;
     int ready = naq_slots_ready(&w->slots, &takers);
-    bool missing = false;
-    for (int i = 0; i < w->n_pulls; i++)
+    bool missing = naq_pull_tick(&w->mover.pull, now);
+    for (int i = 0; i < w->n_pulls; i++) {
         missing |= naq_pull_tick(&w->pulls[i], now);
-    missing |= naq_pull_tick(&w->mover.pull, now);
+        if (naq_watchdog_stuck(&w->watched[i])) naq_pull_reset(&w->pulls[i]);
+        naq_watchdog_note(&w->watched[i], &w->pulls[i], now);
+    }
     if (missing) ask_for_consumers(w);
     if (w->draining || !naq_loop_connected(w->loop)) return;
 

@@ -50,7 +50,9 @@ static naq_status open_signals(naq_worker *w, naq_err *err) {
 static naq_status open_consumers(naq_worker *w, naq_err *err) {
     w->n_pulls = w->o.n_queues * NAQ_PRIORITIES;
     w->pulls = calloc((size_t)w->n_pulls, sizeof *w->pulls);
-    if (w->pulls == NULL) return naq_fail(err, NAQ_INVALID, "worker: out of memory");
+    w->watched = calloc((size_t)w->n_pulls, sizeof *w->watched);
+    if (w->pulls == NULL || w->watched == NULL)
+        return naq_fail(err, NAQ_INVALID, "worker: out of memory");
     w->ack_wait_ms = INT64_MAX;
     for (int i = 0; i < w->n_pulls; i++) {
         const char *queue = w->o.queues[i / NAQ_PRIORITIES];
@@ -64,7 +66,7 @@ static naq_status open_consumers(naq_worker *w, naq_err *err) {
                     (double)info.ack_wait_ms / 1000, (double)w->o.ack_wait_ms / 1000);
         bool remember = false;
         if (info.pending == 0 && info.ack_pending == 0) naq_doubt_empty(&w->doubt, i, &remember);
-        if (remember) atomic_store(&w->heartbeat.chore_wanted, true); /* done when it starts */
+        (void)remember; /* the heartbeat does it before its first beat */
         if (info.ack_wait_ms < w->ack_wait_ms) w->ack_wait_ms = info.ack_wait_ms;
     }
     return naq_mover_ensure(w->conn, w->o.prefix, err);
@@ -106,6 +108,10 @@ static void make_consumers_again(naq_worker *w) {
 /* On the heartbeat's thread, because it blocks. */
 static void chore(void *ctx) {
     naq_worker *w = ctx;
+    char stream[96];
+    (void)snprintf(stream, sizeof stream, "%s_jobs", w->o.prefix);
+    if (naq_watchdog_look(w->watched, w->pulls, w->n_pulls, w->conn, stream, naq_mono_ms()))
+        naq_loop_wake(w->loop);
     if (atomic_exchange(&w->consumers_wanted, false)) make_consumers_again(w);
     naq_doubt_remember(&w->doubt);
 }
@@ -184,6 +190,7 @@ void naq_worker_close(naq_worker *w) {
     naq_doubt_close(&w->doubt);
     naq_pool_release(w->conn);
     naq_slots_close(&w->slots);
+    free(w->watched);
     free(w->pulls);
     if (w->signal_fd >= 0) close(w->signal_fd);
     free(w);

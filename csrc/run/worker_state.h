@@ -8,6 +8,7 @@
 #include "run/doubt.h"
 #include "run/heartbeat.h"
 #include "run/mover.h"
+#include "run/watchdog.h"
 #include "run/worker.h"
 
 enum { NAQ_SUBJECT_TEXT = 192 };
@@ -21,7 +22,8 @@ struct naq_worker {
     naq_crew crew;
     naq_heartbeat heartbeat;
     naq_mover mover;
-    naq_pull *pulls; /* one per queue and priority, in that order */
+    naq_pull *pulls;      /* one per queue and priority, in that order */
+    naq_watched *watched; /* one a pull */
     int n_pulls;
     int64_t ack_wait_ms; /* the shortest of its consumers' */
     char record_subjects[NAQ_RESULT_CLASSES][96], notice_subject[96]; /* ends before the id */

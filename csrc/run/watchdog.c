@@ -1,0 +1,40 @@
+/* watchdog.c -- pending and nothing delivered: said, and asked again. */
+#include "run/watchdog.h"
+
+#include "base/log.h"
+#include "nats/stream.h"
+
+void naq_watchdog_note(naq_watched *w, const naq_pull *p, int64_t now_ms) {
+    bool waiting = p->credit > 0;
+    bool waited = atomic_exchange_explicit(&w->waiting, waiting, memory_order_relaxed);
+    if (!waiting || !waited ||
+        p->delivered_ms > atomic_load_explicit(&w->since_ms, memory_order_relaxed))
+        atomic_store_explicit(&w->since_ms, now_ms, memory_order_relaxed);
+}
+
+bool naq_watchdog_stuck(naq_watched *w) {
+    return atomic_load_explicit(&w->stuck, memory_order_relaxed) &&
+           atomic_exchange(&w->stuck, false);
+}
+
+bool naq_watchdog_look(naq_watched *w, const naq_pull *pulls, int n, naq_conn *conn,
+                       const char *stream, int64_t now_ms) {
+    bool found = false;
+    for (int i = 0; i < n; i++) {
+        int64_t silent_ms = now_ms - atomic_load(&w[i].since_ms);
+        if (!atomic_load(&w[i].waiting) || silent_ms < NAQ_WATCHDOG_MS) continue;
+        naq_consumer_info info;
+        naq_err err;
+        /* consumer names never change after open: the only field read here */
+        if (naq_consumer_look(conn, stream, pulls[i].consumer, &info, &err) != NAQ_OK ||
+            info.pending == 0)
+            continue;
+        naq_log(
+            NAQ_WARNING,
+            "consumer %s: unhealthy: %lld pending and nothing delivered for %lld s; asking again",
+            pulls[i].consumer, (long long)info.pending, (long long)(silent_ms / 1000));
+        atomic_store(&w[i].stuck, true);
+        found = true;
+    }
+    return found;
+}
