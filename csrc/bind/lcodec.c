@@ -39,7 +39,7 @@ void lnaq_push_array_mark(lua_State *L) {
     push_registered(L, &MARK_KEY);
 }
 
-/* scratch ---------------------------------------------------------------------------------------*/
+/* scratch */
 
 /* The buffer that encode and payload write into before the result becomes a string. It belongs to
  * the state, so an out-of-memory error on the way loses nothing. */
@@ -105,7 +105,7 @@ void lnaq_codec_open(lua_State *L) {
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-/* encode ----------------------------------------------------------------------------------------*/
+/* encode */
 
 /* The way from the root to a value, on the C stack; read only when something is refused. */
 typedef struct place {
@@ -440,7 +440,7 @@ naq_status lnaq_encode(lua_State *L, int index, naq_buf *out, const char *root, 
     return encode(L, index, out, root, max, NAQ_JSON_DEPTH - WRAPPING, err);
 }
 
-/* payload ---------------------------------------------------------------------------------------*/
+/* payload */
 
 static naq_status write_fields(writer *w, int index) {
     static const char *const OWN[] = {"v", "job", "args", "enqueued_at"};
@@ -497,7 +497,7 @@ naq_status lnaq_payload(lua_State *L, const char *name, size_t name_len, int arg
     return finish(&w, top, status);
 }
 
-/* core ------------------------------------------------------------------------------------------*/
+/* core */
 
 /* Turn what was written into s (or err) into the function's results. */
 static int answer(lua_State *L, scratch *s, naq_status status, const naq_err *err) {

@@ -16,7 +16,7 @@
 
 enum { HEADERS_MAX = 32, SUBJECT_MAX = 256 };
 
-/* ---- one ---- */
+/* ---- one */
 
 /* Read opts.headers at the top of the stack; the strings stay alive through the table. */
 static size_t check_headers(lua_State *L, naq_header *headers, size_t n) {
@@ -64,7 +64,7 @@ static int lnaq_js_publish(lua_State *L) {
     return 2;
 }
 
-/* ---- many ---- */
+/* ---- many */
 
 static const char BULK_MT[] = "naq.bulk";
 

@@ -129,7 +129,7 @@ static int lnaq_log(lua_State *L) {
     return 0;
 }
 
-/* ---- ports ---- */
+/* ---- ports */
 
 static bool port_is_free(int port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -197,7 +197,7 @@ static int lnaq_port_open(lua_State *L) {
     return 1;
 }
 
-/* ---- temporary directories ---- */
+/* ---- temporary directories */
 
 static int lnaq_mkdtemp(lua_State *L) {
     const char *prefix = luaL_optstring(L, 1, "naq");

@@ -68,8 +68,7 @@ void naq_loop_wake(naq_loop *loop) {
     }
 }
 
-/* libnats' side
- * -----------------------------------------------------------------------------------*/
+/* libnats' side */
 
 static natsStatus on_attach(void **user, void *loop_arg, natsConnection *nc, natsSock socket) {
     (void)nc;
@@ -132,8 +131,7 @@ static void on_closed(natsConnection *nc, void *arg) {
     let_go(arg);
 }
 
-/* Opening and closing
- * ----------------------------------------------------------------------------*/
+/* Opening and closing */
 
 static natsStatus connect_loop(naq_loop *loop, natsOptions *options) {
     natsStatus s = natsOptions_SetEventLoop(options, loop, on_attach, on_read, on_write, on_detach);
@@ -270,8 +268,7 @@ void naq_loop_info(naq_loop *loop, naq_server_info *out) {
     out->max_payload = natsConnection_GetMaxPayload(loop->nc);
 }
 
-/* Publishing
- * ----------------------------------------------------------------------------------------*/
+/* Publishing */
 
 /* "<inbox>.<kind><token in hex>" */
 static void reply_subject(naq_loop *loop, char kind, uint32_t token, char out[96]) {
@@ -331,8 +328,15 @@ void naq_loop_pull(naq_loop *loop, const char *next_subject, uint32_t token, con
         loop->unsent++;
 }
 
-/* Reading
- * -------------------------------------------------------------------------------------------*/
+/* Nobody listens there, and the server says so behind all that it sent us before. */
+void naq_loop_echo(naq_loop *loop) {
+    char reply[96];
+    reply_subject(loop, 'e', 0, reply);
+    if (natsConnection_PublishRequest(loop->nc, "_naq.nobody", reply, "", 0) == NATS_OK)
+        loop->unsent++;
+}
+
+/* Reading */
 
 /* The number behind "key": in a flat JSON text, or -1. Enough for JetStream's own short answers. */
 static int64_t number_after(const char *text, size_t len, const char *key) {
@@ -400,8 +404,7 @@ static void drain_inbox(naq_loop *loop) {
     }
 }
 
-/* The turn
- * ------------------------------------------------------------------------------------------*/
+/* The turn */
 
 static void write_now(naq_loop *loop) {
     if (!atomic_load(&loop->want_write) || loop->waiting_to_send) return;
@@ -481,8 +484,7 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     }
 }
 
-/* Messages
- * ------------------------------------------------------------------------------------------*/
+/* Messages */
 
 const char *naq_msg_subject(naq_msg *m) {
     return natsMsg_GetSubject(m);

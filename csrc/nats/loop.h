@@ -76,6 +76,8 @@ naq_status naq_loop_publish_id(naq_loop *loop, const char *subject, uint32_t tok
                                const char *msg_id, const void *data, size_t len, naq_err *err);
 /* Publish without an answer: acks, renewals, notices. */
 void naq_loop_send(naq_loop *loop, const char *subject, const void *data, size_t len);
+/* Have on.unheard() called when everything that the server sent before has been read. */
+void naq_loop_echo(naq_loop *loop);
 /* Ask a consumer for messages; status messages come under token. */
 void naq_loop_pull(naq_loop *loop, const char *next_subject, uint32_t token, const char *request,
                    size_t len);

@@ -18,8 +18,7 @@ static void leave(naq_attempt *a, const char *what, const naq_err *err) {
     a->slot->verdict = NAQ_VERDICT_LEAVE;
 }
 
-/* Records
- * -------------------------------------------------------------------------------------------*/
+/* Records */
 
 /* The members that all terminal records share, up to and without the closing brace. */
 static void begin_record(naq_attempt *a, naq_buf *r, const char *state) {
@@ -87,8 +86,7 @@ void naq_outcome_success(naq_attempt *a, const naq_did_what *what) {
     slot->verdict = NAQ_VERDICT_STORE;
 }
 
-/* Failed attempts
- * -------------------------------------------------------------------------------------*/
+/* Failed attempts */
 
 static void put_error(naq_buf *b, const char *code, const char *message, const char *traceback) {
     naq_buf_puts(b, "\"code\":");
@@ -188,8 +186,7 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
     naq_buf_free(&failed);
 }
 
-/* Dead letters
- * ----------------------------------------------------------------------------------------*/
+/* Dead letters */
 
 static void put_base64(naq_buf *b, const char *data, size_t len) {
     static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

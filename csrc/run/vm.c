@@ -79,8 +79,7 @@ static void fail(naq_vm *vm, const char *code, const char *message) {
     set_text(&vm->what.message, message, strlen(message));
 }
 
-/* Opening
- * -------------------------------------------------------------------------------------------*/
+/* Opening */
 
 static void set_package_path(lua_State *L, const char *field, const char *path) {
     if (path == NULL) return;
@@ -148,8 +147,7 @@ void naq_vm_close(naq_vm *vm) {
     free(vm);
 }
 
-/* Calling
- * -------------------------------------------------------------------------------------------*/
+/* Calling */
 
 static void push_slice(lua_State *L, const char *field, naq_slice s) {
     lua_pushlstring(L, s.at, s.len);

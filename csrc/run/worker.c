@@ -24,8 +24,7 @@ enum {
     BRISK_MS = 2 /* sleep at most this long while jobs come back quickly: results share wake-ups */
 };
 
-/* Acks and slots
- * ------------------------------------------------------------------------------------*/
+/* Acks and slots */
 
 static void release(naq_worker *w, naq_slot *slot) {
     naq_loop_bury(w->loop, slot->msg);
@@ -44,8 +43,7 @@ static void give_back(naq_worker *w, naq_slot *slot) {
     release(w, slot);
 }
 
-/* Delivery
- * --------------------------------------------------------------------------------------------*/
+/* Delivery */
 
 static naq_pull *find_pull(naq_worker *w, const char *consumer) {
     static __thread int last; /* deliveries come in runs from one consumer */
@@ -95,6 +93,7 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
     if ((in_doubt || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
     naq_slot *slot = pull != NULL && !w->draining ? naq_slot_take_free(&w->slots) : NULL;
     if (slot == NULL) {
+        w->came_late++;
         naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
         naq_loop_bury(w->loop, m);
         return;
@@ -143,8 +142,7 @@ void naq_worker_pull_status(void *ctx, uint32_t token, int status, int64_t pendi
     if (pull->missing) ask_for_consumers(w);
 }
 
-/* What jobs became
- * --------------------------------------------------------------------------------------*/
+/* What jobs became */
 
 static uint32_t token_of(const naq_slot *slot) {
     return (uint32_t)slot->generation << 16 | slot->index;
@@ -285,6 +283,7 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
 /* A stream without a leader answers nobody's publish; all that wait may be concerned. */
 void naq_worker_unheard(void *ctx) {
     naq_worker *w = ctx;
+    w->echoed = true;
     for (uint32_t i = 0; i < w->slots.count && w->storing > 0; i++)
         if (w->slots.all[i].storing) w->slots.all[i].refused = true;
 }
@@ -314,8 +313,7 @@ void naq_worker_restored(void *ctx) {
         if (w->slots.all[i].storing) store(w, &w->slots.all[i]);
 }
 
-/* Leases: a third of ack_wait, for all that is here, running or not.
- * ------------------------------------*/
+/* Leases: a third of ack_wait, for all that is here, running or not. */
 
 static void renew_leases(naq_worker *w, int64_t now) {
     int64_t every = w->ack_wait_ms / 3;
@@ -329,8 +327,7 @@ static void renew_leases(naq_worker *w, int64_t now) {
     }
 }
 
-/* Asking for more
- * -----------------------------------------------------------------------------------------*/
+/* Asking for more */
 
 static void withdraw(naq_worker *w, int n) {
     for (naq_slot *slot = naq_slots_withdraw(&w->slots, n), *next; slot != NULL; slot = next) {
@@ -368,8 +365,7 @@ static void want_more(naq_worker *w, int64_t now) {
     naq_mover_want(&w->mover, now);
 }
 
-/* Starting to stop
- * ------------------------------------------------------------------------------------------*/
+/* Starting to stop */
 
 static void drain(naq_worker *w, naq_stopped why) {
     if (w->draining) return;
@@ -428,6 +424,21 @@ static void cut_off(naq_worker *w) {
     }
 }
 
+/* The server still has pulls of ours to serve, and what it sends while we leave would wait for its
+ * lease to end. So before the end everything it has sent must be here and given back: an echo comes
+ * behind it. What is given back may come again, as long as there is credit; then once more. */
+static bool nothing_on_the_way(naq_worker *w) {
+    if (!naq_loop_connected(w->loop)) return true;
+    if (w->echo_asked && w->echoed && w->came_late == 0) return true;
+    if (!w->echo_asked || w->echoed) {
+        w->echo_asked = true;
+        w->echoed = false;
+        w->came_late = 0;
+        naq_loop_echo(w->loop);
+    }
+    return false;
+}
+
 /* Whether the loop ends here; look_whether_to_stop() has decided to drain before. */
 static bool ended(naq_worker *w, int64_t now) {
     if (w->signals > 1) {
@@ -435,15 +446,14 @@ static bool ended(naq_worker *w, int64_t now) {
         return true;
     }
     if (!w->draining) return false;
-    if (w->used == 0) return true;
+    if (w->used == 0) return nothing_on_the_way(w) || now >= w->drain_until_ms;
     if (now < w->drain_until_ms) return false;
     cut_off(w);
     w->stats.why = NAQ_STOPPED_TIMEOUT;
     return true;
 }
 
-/* The turn
- * ----------------------------------------------------------------------------------------------------*/
+/* The turn */
 
 static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;

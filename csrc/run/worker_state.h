@@ -40,6 +40,8 @@ struct naq_worker {
     int signals;
     bool draining;
     int64_t drain_until_ms;
+    bool echo_asked, echoed; /* the last words with the server */
+    int came_late;           /* deliveries given back since it was asked for */
     naq_worker_stats stats;
     atomic_bool consumers_wanted; /* one is gone: they have to be made again */
     atomic_bool repaired;         /* consumers were made again: pulls may be sent */
