@@ -80,8 +80,21 @@ function measure.fresh()
   run(measure.worker(1, "--burst"))
 end
 
---- n jobs on a fresh queue.
+--- Streams made new, and the queue served once since the server started: a worker that meets a
+--- queue for the first time doubts its first deliveries and reads their records (measure.unserved).
+function measure.served()
+  measure.fresh()
+  run(measure.worker(1, "--burst"))
+end
+
+--- n jobs on a queue that has been served before.
 function measure.fill(n, job)
+  measure.served()
+  measure.baseline("publish", { n = n, job = job or "noop" })
+end
+
+--- The same on a queue that nobody has served since the server started.
+function measure.unserved(n, job)
   measure.fresh()
   measure.baseline("publish", { n = n, job = job or "noop" })
 end

@@ -1,6 +1,6 @@
 -- From just before `naq worker` is executed to the first line of its first job.
 return function(measure, options)
-  measure.fresh()
+  measure.served()
   local runs = {}
   for i = 1, options.starts do
     runs[i] = measure.baseline("start", nil, measure.worker(2, "--max-jobs", 1))

@@ -16,6 +16,9 @@ return function(measure, options)
     side(n, measure.worker(2, "--max-jobs", n)),
     side(n, measure.baseline_program("record", n))
   )
+  measure.unserved(n)
+  local first = measure.baseline("watch", { poll_ms = 50 }, measure.worker(2, "--max-jobs", n))
+  local unserved = "naq, %d jobs of a queue not served since the server started: %.0f/s"
   local bytes = "a record takes %.0f bytes in its stream, of L4 %.0f"
   local later = "second half of the records: naq %.0f/s, L4 %.0f/s"
   local function median(list, field)
@@ -31,6 +34,7 @@ return function(measure, options)
         measure.cpu_note("naq", naq),
         measure.cpu_note("L4", base),
         bytes:format(naq[1].record_bytes, base[1].record_bytes),
+        unserved:format(n, first.rate),
         later:format(median(naq, "rate_half2"), median(base, "rate_half2")),
       },
     }, naq, base, "rate"),
