@@ -62,6 +62,7 @@ describe("the client module", function()
         LUA_CPATH = ("%s/lib/%s/?.so;;"):format(lib, abi),
         LUA_PATH_5_4 = false,
         LUA_CPATH_5_4 = false,
+        LD_PRELOAD = support.preload,
         NAQ_NATS_URL = server.url,
       },
     }))

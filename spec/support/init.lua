@@ -2,7 +2,8 @@
 -- local support = require("spec.support")
 --
 -- NAQ_BUILD names the build tree (default ./build). With a sanitizer's build the interpreter itself
--- is started with LD_PRELOAD; children inherit it, nats-server excepted.
+-- is started with LD_PRELOAD; children inherit it, nats-server excepted. A shell does not even start
+-- with libtsan: there only those get it that load the module.
 
 local here = (debug.getinfo(1, "S").source:sub(2):match("^(.*)/spec/support/[^/]*$")) or "."
 local root = here:sub(1, 1) == "/" and here or (os.getenv("PWD") .. "/" .. here)
@@ -30,6 +31,9 @@ local support = {
   lua_cpath = build .. "/lib/5.4/?.so;;",
 }
 package.loaded["spec.support"] = support
+
+support.preload = os.getenv("LD_PRELOAD")
+if (support.preload or ""):find("tsan", 1, true) then require("naq.core").setenv("LD_PRELOAD", nil) end
 
 support.eventually = require("spec.support.eventually")
 support.nats = require("spec.support.nats")

@@ -30,6 +30,7 @@ local function environment(extra)
     LUA_CPATH = support().lua_cpath,
     LUA_PATH_5_4 = false,
     LUA_CPATH_5_4 = false,
+    LD_PRELOAD = support().preload,
   }
   for k, v in pairs(extra or {}) do
     env[k] = v
