@@ -87,6 +87,10 @@ local options, chosen = parse(arg)
 local measure = require("measure")
 local report = require("report")
 
+local load = io.open("/proc/loadavg")
+options.load = load and load:read("n")
+if load then load:close() end
+
 local results, broken = {}, 0
 for _, name in ipairs(chosen) do
   if name ~= "soak" or options.soak then

@@ -83,7 +83,7 @@ local function machine()
     ("%.0f GB"):format((tonumber(memory) or 0) / 1048576),
     system,
     "Linux " .. command_output("uname -r | cut -d- -f1"),
-    command_output("nats-server --version"),
+    command_output("nats-server --version | tr -d ':'"),
     "libnats " .. command_output("pkg-config --modversion libnats"),
     _VERSION,
     "server and clients on the loopback, file storage.",
@@ -96,7 +96,11 @@ function report.document(out, results, options)
   local rounds = "Median (smallest..largest) of %d rounds, naq and baseline in turn.\n\n"
   out:write(rounds:format(options.rounds))
   local revision = command_output("git rev-parse --short HEAD")
-  out:write(os.date("!%Y-%m-%d"), ", revision ", revision, ".\n", machine(), "\n\n")
+  out:write(os.date("!%Y-%m-%d"), ", revision ", revision, ".\n", machine(), "\n")
+  if options.load then
+    out:write(("Load average when it began: %.2f.\n"):format(options.load))
+  end
+  out:write("\n")
   out:write("| ", table.concat(HEAD, " | "), " |\n|", ("---|"):rep(#HEAD), "\n")
   for _, line in ipairs(results) do out:write("| ", table.concat(cells(line), " | "), " |\n") end
   out:write("\n")
