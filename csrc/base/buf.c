@@ -32,17 +32,6 @@ char *naq_buf_reserve(naq_buf *b, size_t n) {
     return b->data + b->len;
 }
 
-void naq_buf_put(naq_buf *b, const void *bytes, size_t n) {
-    char *to = naq_buf_reserve(b, n);
-    if (to == NULL || n == 0) return;
-    memcpy(to, bytes, n);
-    b->len += n;
-}
-
-void naq_buf_puts(naq_buf *b, const char *text) {
-    naq_buf_put(b, text, strlen(text));
-}
-
 void naq_buf_int(naq_buf *b, int64_t n) {
     char digits[24];
     size_t at = sizeof digits;
@@ -58,7 +47,7 @@ void naq_buf_int(naq_buf *b, int64_t n) {
 void naq_buf_time(naq_buf *b, int64_t us) {
     naq_buf_int(b, us / 1000000);
     char fraction[7] = {'.'};
-    int64_t rest = us % 1000000;
+    uint32_t rest = (uint32_t)(us % 1000000);
     for (int i = 6; i > 0; i--, rest /= 10)
         fraction[i] = (char)('0' + rest % 10);
     naq_buf_put(b, fraction, sizeof fraction);

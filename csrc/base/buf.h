@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct naq_buf {
     char *data; /* NULL while nothing was written; never NUL-terminated */
@@ -22,8 +23,17 @@ void naq_buf_clear(naq_buf *b); /* length 0, memory kept */
 /* Make room for n more bytes and return where they go, or NULL. The caller adds to len itself. */
 char *naq_buf_reserve(naq_buf *b, size_t n);
 
-void naq_buf_put(naq_buf *b, const void *bytes, size_t n);
-void naq_buf_puts(naq_buf *b, const char *text);
+/* Inline, so that the length of a literal is known where it is written: a record is thirty of
+ * these. */
+static inline void naq_buf_put(naq_buf *b, const void *bytes, size_t n) {
+    char *to = b->cap - b->len >= n && !b->failed ? b->data + b->len : naq_buf_reserve(b, n);
+    if (to == NULL || n == 0) return;
+    memcpy(to, bytes, n);
+    b->len += n;
+}
+static inline void naq_buf_puts(naq_buf *b, const char *text) {
+    naq_buf_put(b, text, strlen(text));
+}
 static inline void naq_buf_putc(naq_buf *b, char c) {
     if (b->len < b->cap && !b->failed)
         b->data[b->len++] = c;

@@ -51,6 +51,7 @@ struct naq_loop {
     pthread_t thread;
     bool has_thread; /* thread is known: set by the first turn */
 
+    int64_t now_ms; /* one reading a turn serves all its messages */
     unsigned unsent;
     naq_msg *dead[GRAVES];
     unsigned n_dead;
@@ -163,6 +164,7 @@ naq_status naq_loop_open(naq_loop **out, const naq_conn_options *o,
     naq_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL) return naq_fail(err, NAQ_CONNECTION, "hot connection: out of memory");
     loop->on = *handlers;
+    loop->now_ms = naq_mono_ms();
     atomic_init(&loop->holders, 2);
     loop->socket_fd = -1;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -303,10 +305,10 @@ static naq_status publish(naq_loop *loop, const char *subject, uint32_t token, c
 naq_status naq_loop_publish(naq_loop *loop, const char *subject, uint32_t token,
                             int64_t expected_seq, const void *data, size_t len, naq_err *err) {
     if (expected_seq < 0) return publish(loop, subject, token, NULL, NULL, data, len, err);
-    char digits[24];
-    (void)snprintf(digits, sizeof digits, "%lld", (long long)expected_seq);
-    return publish(loop, subject, token, "Nats-Expected-Last-Subject-Sequence",
-                   expected_seq == 0 ? "0" : digits, data, len, err);
+    char digits[24] = "0"; /* nearly always */
+    if (expected_seq > 0) (void)snprintf(digits, sizeof digits, "%lld", (long long)expected_seq);
+    return publish(loop, subject, token, "Nats-Expected-Last-Subject-Sequence", digits, data, len,
+                   err);
 }
 
 naq_status naq_loop_publish_id(naq_loop *loop, const char *subject, uint32_t token,
@@ -449,6 +451,10 @@ static void handle_events(naq_loop *loop, const struct epoll_event *e, int n) {
     }
 }
 
+int64_t naq_loop_now(naq_loop *loop) {
+    return loop->now_ms;
+}
+
 void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     if (!loop->has_thread) {
         loop->thread = pthread_self();
@@ -474,6 +480,7 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     } else if (loop->unsent >= WRITE_AT) {
         write_now(loop);
     }
+    loop->now_ms = naq_mono_ms();
     if (n > 0) handle_events(loop, e, n);
 
     unsigned restored = atomic_load(&loop->restored);

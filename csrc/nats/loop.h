@@ -55,6 +55,8 @@ void naq_loop_close(naq_loop *loop, int64_t flush_ms);
 /* One turn: write what is buffered, sleep until something happens or deadline_ms (monotonic clock;
  * not at all when idle is false), read, call the handlers. */
 void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle);
+/* The monotonic clock, milliseconds, as read when this turn woke: for what handlers note. */
+int64_t naq_loop_now(naq_loop *loop);
 /* Write when much is buffered: for long stretches of publishing inside a turn. */
 void naq_loop_write_if_full(naq_loop *loop);
 /* End the I/O thread's sleep. Cheap when it does not sleep. Any thread. */

@@ -22,7 +22,7 @@ static void begin(naq_attempt *a) {
     a->job.attempt = 1;
     if (!slot->bad_address) copy_text(a->id, slot->address.id);
     copy_text(a->queue, slot->address.queue);
-    a->started_us = a->finished_us = naq_wall_us();
+    a->finished_us = a->started_us;
     a->enqueued_us = slot->stored_us;
     a->found_record = false;
     a->alone = false;

@@ -34,8 +34,8 @@ typedef struct naq_attempt {
     bool alone;
 } naq_attempt;
 
-/* Run what a->slot holds and set its verdict. Its record is read first where it is suspect, was
- * delivered before, or has a hop over 0. */
+/* Run what a->slot holds, begun at a->started_us, and set its verdict. Its record is read first
+ * where it is suspect, was delivered before, or has a hop over 0. */
 void naq_attempt_run(naq_attempt *a);
 
 #endif

@@ -18,13 +18,13 @@ struct naq_hand {
     naq_doing doing;
 };
 
-static void set_doing(naq_hand *h, const naq_slot *slot) {
+static void set_doing(naq_hand *h, const naq_slot *slot, int64_t now_us) {
     pthread_mutex_lock(&h->mu);
     size_t n = 0;
     if (slot != NULL && !slot->bad_address) {
         n = slot->address.id.len;
         memcpy(h->doing.id, slot->address.id.at, n);
-        h->doing.started_us = naq_wall_us();
+        h->doing.started_us = now_us;
     }
     h->doing.id[n] = '\0';
     pthread_mutex_unlock(&h->mu);
@@ -41,10 +41,11 @@ static void work(naq_hand *h, naq_vm *vm) {
     naq_crew *crew = h->crew;
     naq_slots *slots = crew->bench.slots;
     naq_attempt attempt = {.at = &crew->bench, .vm = vm};
-    for (naq_slot *slot; (slot = naq_slots_take(slots)) != NULL; set_doing(h, NULL)) {
+    for (naq_slot *slot; (slot = naq_slots_take(slots)) != NULL; set_doing(h, NULL, 0)) {
         while (slot != NULL) {
-            set_doing(h, slot);
             attempt.slot = slot;
+            attempt.started_us = naq_wall_us();
+            set_doing(h, slot, attempt.started_us);
             naq_attempt_run(&attempt);
             bool wake, slow = attempt.finished_us - attempt.started_us > SLOW_US;
             slot = naq_slots_swap(slots, slot, &wake);

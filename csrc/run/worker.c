@@ -73,7 +73,7 @@ static bool already_here(naq_worker *w, naq_msg *m, uint64_t stream_seq) {
 void naq_worker_delivered(void *ctx, naq_msg *m) {
     naq_worker *w = ctx;
     naq_delivery d;
-    int64_t now = naq_mono_ms();
+    int64_t now = naq_loop_now(w->loop);
     naq_pull *pull = NULL;
     if (!naq_delivery_parse(naq_msg_reply(m), &d)) {
         naq_loop_bury(w->loop, m); /* no delivery at all: somebody published to our inbox */
@@ -179,7 +179,7 @@ static void store(naq_worker *w, naq_slot *slot) {
     char subject[NAQ_SUBJECT_TEXT];
     naq_err err;
     record_subject(w, slot, subject);
-    slot->sent_ms = naq_mono_ms();
+    slot->sent_ms = naq_loop_now(w->loop);
     slot->refused = false;
     if (naq_loop_publish(w->loop, subject, token_of(slot), slot->expected, slot->record.data,
                          slot->record.len, &err) == NAQ_OK)
