@@ -7,7 +7,9 @@
 #include "nats/reply.h"
 #include "nats/stream.h"
 
-enum { ASK_MS = 5000, MOVER_ACK_WAIT_MS = 30000 };
+/* A mover needs a message for milliseconds. What it had when it died, or what was sent to one that
+ * is frozen, is late by this. */
+enum { ASK_MS = 5000, MOVER_ACK_WAIT_MS = 5000 };
 
 typedef struct wanted {
     char stream[96];

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "nats/envelope.h"
 
-enum { BUSY_MS = 100, TROUBLE_MS = 1000 };
+enum { BUSY_MS = 100, TROUBLE_MS = 1000, ANSWER_MS = 5000, SWEEP_MS = 1000 };
 
 void naq_mover_init(naq_mover *m, naq_loop *loop, const char *prefix, uint16_t pull_index) {
     memset(m, 0, sizeof *m);
@@ -74,6 +74,7 @@ void naq_mover_delivered(naq_mover *m, naq_msg *msg) {
         return;
     }
     move->msg = msg;
+    move->sent_ms = naq_mono_ms();
     m->n_moves++;
 }
 
@@ -103,7 +104,22 @@ void naq_mover_answered(naq_mover *m, uint32_t token, const naq_answer *answer) 
     give_back(m, msg, TROUBLE_MS);
 }
 
+/* A publish that nobody answers (its stream had no leader) would keep its place for ever. The
+ * message is delivered again when its lease ends, about now. */
+static void give_up_late(naq_mover *m, int64_t now_ms) {
+    if (m->n_moves == 0 || now_ms - m->swept_ms < SWEEP_MS) return;
+    m->swept_ms = now_ms;
+    for (int i = 0; i < NAQ_MOVER_MOVES; i++) {
+        naq_move *move = &m->moves[i];
+        if (move->msg == NULL || now_ms - move->sent_ms < ANSWER_MS) continue;
+        naq_loop_bury(m->loop, move->msg);
+        move->msg = NULL;
+        m->n_moves--;
+    }
+}
+
 void naq_mover_want(naq_mover *m, int64_t now_ms) {
+    give_up_late(m, now_ms);
     naq_pull_want(&m->pull, NAQ_MOVER_MOVES - m->n_moves, now_ms);
 }
 

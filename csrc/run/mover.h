@@ -14,6 +14,7 @@ enum { NAQ_MOVER_MOVES = 256, NAQ_MOVER_TOKEN = 1u << 31 };
 typedef struct naq_move {
     naq_msg *msg; /* NULL: free */
     uint16_t generation;
+    int64_t sent_ms;
 } naq_move;
 
 typedef struct naq_mover {
@@ -22,6 +23,7 @@ typedef struct naq_mover {
     naq_pull pull;
     naq_move moves[NAQ_MOVER_MOVES]; /* published, not answered */
     int n_moves;
+    int64_t swept_ms; /* when those without an answer were last looked for */
 } naq_mover;
 
 void naq_mover_init(naq_mover *m, naq_loop *loop, const char *prefix, uint16_t pull_index);
