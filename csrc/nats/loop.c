@@ -330,14 +330,6 @@ void naq_loop_pull(naq_loop *loop, const char *next_subject, uint32_t token, con
         loop->unsent++;
 }
 
-/* Nobody listens there, and the server says so behind all that it sent us before. */
-void naq_loop_echo(naq_loop *loop) {
-    char reply[96];
-    reply_subject(loop, 'e', 0, reply);
-    if (natsConnection_PublishRequest(loop->nc, "_naq.nobody", reply, "", 0) == NATS_OK)
-        loop->unsent++;
-}
-
 /* Reading */
 
 /* The number behind "key": in a flat JSON text, or -1. Enough for JetStream's own short answers. */
@@ -489,6 +481,19 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
         loop->waiting_to_send = false;
         loop->on.restored(loop->on.ctx);
     }
+}
+
+/* What was published is read by the server before the end of the interest: libnats sends both in
+ * order, and its drain is over when a PONG came and all before it was taken out here. */
+void naq_loop_quit(naq_loop *loop, int64_t within_ms) {
+    int64_t end_ms = naq_mono_ms() + within_ms;
+    if (!naq_loop_connected(loop) || natsSubscription_Drain(loop->inbox) != NATS_OK) return;
+    while (natsSubscription_DrainCompletionStatus(loop->inbox) == NATS_ILLEGAL_STATE &&
+           naq_mono_ms() < end_ms && naq_loop_connected(loop)) {
+        naq_loop_turn(loop, naq_mono_ms() + 1, true);
+    }
+    drain_inbox(loop);
+    write_now(loop);
 }
 
 /* Messages */

@@ -57,6 +57,9 @@ void naq_loop_close(naq_loop *loop, int64_t flush_ms);
 void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle);
 /* The monotonic clock, milliseconds, as read when this turn woke: for what handlers note. */
 int64_t naq_loop_now(naq_loop *loop);
+/* [blocks a moment] No more turns after this one: ends our interest in what the server might still
+ * send; what it sent before it knew goes to the handlers. */
+void naq_loop_quit(naq_loop *loop, int64_t within_ms);
 /* Write when much is buffered: for long stretches of publishing inside a turn. */
 void naq_loop_write_if_full(naq_loop *loop);
 /* End the I/O thread's sleep. Cheap when it does not sleep. Any thread. */
@@ -78,8 +81,6 @@ naq_status naq_loop_publish_id(naq_loop *loop, const char *subject, uint32_t tok
                                const char *msg_id, const void *data, size_t len, naq_err *err);
 /* Publish without an answer: acks, renewals, notices. */
 void naq_loop_send(naq_loop *loop, const char *subject, const void *data, size_t len);
-/* Have on.unheard() called when everything that the server sent before has been read. */
-void naq_loop_echo(naq_loop *loop);
 /* Ask a consumer for messages; status messages come under token. */
 void naq_loop_pull(naq_loop *loop, const char *next_subject, uint32_t token, const char *request,
                    size_t len);

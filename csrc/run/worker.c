@@ -20,6 +20,8 @@ enum {
     ANSWER_MS = 5000, /* a record's publish without an answer is repeated */
     PAUSE_MS = 250,   /* before one that was refused for lack of a leader or of room */
     SWEEP_MS = 250,
+    CALM_MS = 20,
+    QUIT_MS = 1000,
     BURST_LOOK_MS = 50,
     BRISK_MS = 2 /* sleep at most this long while jobs come back quickly: results share wake-ups */
 };
@@ -81,7 +83,12 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
     }
     if (strcmp(d.consumer, "mover") == 0 && strstr(naq_msg_reply(m), "_delayed.mover.") != NULL) {
         naq_pull_delivered(&w->mover.pull, d.pending, now);
-        naq_mover_delivered(&w->mover, m);
+        if (w->draining) {
+            naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
+            naq_loop_bury(w->loop, m);
+        } else {
+            naq_mover_delivered(&w->mover, m);
+        }
         return;
     }
     pull = find_pull(w, d.consumer);
@@ -93,7 +100,7 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
     if ((in_doubt || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
     naq_slot *slot = pull != NULL && !w->draining ? naq_slot_take_free(&w->slots) : NULL;
     if (slot == NULL) {
-        w->came_late++;
+        w->came_late_ms = now;
         naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
         naq_loop_bury(w->loop, m);
         return;
@@ -283,7 +290,6 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
 /* A stream without a leader answers nobody's publish; all that wait may be concerned. */
 void naq_worker_unheard(void *ctx) {
     naq_worker *w = ctx;
-    w->echoed = true;
     for (uint32_t i = 0; i < w->slots.count && w->storing > 0; i++)
         if (w->slots.all[i].storing) w->slots.all[i].refused = true;
 }
@@ -371,7 +377,8 @@ static void drain(naq_worker *w, naq_stopped why) {
     if (w->draining) return;
     w->draining = true;
     w->stats.why = why;
-    w->drain_until_ms = naq_mono_ms() + w->o.shutdown_ms;
+    w->came_late_ms = naq_mono_ms();
+    w->drain_until_ms = w->came_late_ms + w->o.shutdown_ms;
     atomic_store(&w->heartbeat.stopping, true);
     offer_fresh(w);
     withdraw(w, INT_MAX);
@@ -424,19 +431,15 @@ static void cut_off(naq_worker *w) {
     }
 }
 
-/* The server still has pulls of ours to serve, and what it sends while we leave would wait for its
- * lease to end. So before the end everything it has sent must be here and given back: an echo comes
- * behind it. What is given back may come again, as long as there is credit; then once more. */
-static bool nothing_on_the_way(naq_worker *w) {
-    if (!naq_loop_connected(w->loop)) return true;
-    if (w->echo_asked && w->echoed && w->came_late == 0) return true;
-    if (!w->echo_asked || w->echoed) {
-        w->echo_asked = true;
-        w->echoed = false;
-        w->came_late = 0;
-        naq_loop_echo(w->loop);
-    }
-    return false;
+/* The server still has pulls of ours to serve. What it picks for us in the moment in which our
+ * interest ends (naq_loop_quit) is dropped by it and waits for its lease; so that moment is chosen
+ * when nothing comes: all that was asked for has come and was given back, or it has been quiet for
+ * a while. */
+static bool calm(naq_worker *w, int64_t now) {
+    bool asked = false;
+    for (int i = 0; i < w->n_pulls; i++)
+        asked = asked || w->pulls[i].credit > 0;
+    return !asked || now - w->came_late_ms >= CALM_MS || !naq_loop_connected(w->loop);
 }
 
 /* Whether the loop ends here; look_whether_to_stop() has decided to drain before. */
@@ -446,7 +449,7 @@ static bool ended(naq_worker *w, int64_t now) {
         return true;
     }
     if (!w->draining) return false;
-    if (w->used == 0) return nothing_on_the_way(w) || now >= w->drain_until_ms;
+    if (w->used == 0 && calm(w, now)) return true;
     if (now < w->drain_until_ms) return false;
     cut_off(w);
     w->stats.why = NAQ_STOPPED_TIMEOUT;
@@ -467,6 +470,7 @@ static int64_t next_deadline(naq_worker *w, int64_t now) {
     if (w->used > 0) at = earlier(at, w->leases_ms + w->ack_wait_ms / 12 + 1);
     if (w->storing > 0) at = earlier(at, w->swept_ms + SWEEP_MS);
     if (w->draining) at = earlier(at, w->drain_until_ms);
+    if (w->draining && w->used == 0) at = earlier(at, w->came_late_ms + CALM_MS);
     if (w->o.burst && w->used == 0) at = earlier(at, w->burst_look_ms + BURST_LOOK_MS);
     if (naq_credit_brisk(&w->credit, now) && w->used > w->storing) at = earlier(at, now + BRISK_MS);
     return at;
@@ -493,6 +497,7 @@ naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) 
             return naq_fail(err, NAQ_CONNECTION, "worker %s: the connection was closed for good",
                             w->id);
     }
+    naq_loop_quit(w->loop, QUIT_MS);
     *stats = w->stats;
     return NAQ_OK;
 }

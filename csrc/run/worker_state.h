@@ -40,8 +40,7 @@ struct naq_worker {
     int signals;
     bool draining;
     int64_t drain_until_ms;
-    bool echo_asked, echoed; /* the last words with the server */
-    int came_late;           /* deliveries given back since it was asked for */
+    int64_t came_late_ms; /* while draining: when something was last given back */
     naq_worker_stats stats;
     atomic_bool consumers_wanted; /* one is gone: they have to be made again */
     atomic_bool repaired;         /* consumers were made again: pulls may be sent */
