@@ -38,6 +38,7 @@ if (support.preload or ""):find("tsan", 1, true) then require("naq.core").setenv
 support.eventually = require("spec.support.eventually")
 support.nats = require("spec.support.nats")
 support.process = require("spec.support.process")
+support.trail = require("spec.support.trail")
 support.naq = support.process.naq
 support.start_worker = support.process.start_worker
 

@@ -1,0 +1,155 @@
+-- SIGTERM: what runs is finished, what was only fetched goes back at once; a second one stops at once.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local nats, trail, eventually = support.nats, support.trail, support.eventually
+
+local FULL = os.getenv("NAQ_TEST_SCALE") == "full"
+local MARKS = support.root .. "/spec/crash/jobs/marks.lua"
+
+describe("a worker told to stop", function()
+  local server, client, queue, side
+  before_each(function()
+    server = nats.start()
+    client = server:client()
+    assert(client:ensure_layout())
+    queue = client:queue(support.fresh_name())
+    side = trail.new()
+  end)
+  after_each(function()
+    support.process.stop_all()
+    client:close()
+    server:stop()
+    side:remove()
+  end)
+
+  local function start(ack_wait, name, env)
+    env = env or {}
+    env.NAQ_DEFAULT_ACK_WAIT = tostring(ack_wait)
+    return support.start_worker({
+      url = server.url,
+      queues = { queue.name },
+      jobs = { MARKS },
+      threads = 4,
+      name = name,
+      env = env,
+    })
+  end
+
+  local function enqueue(count, seconds)
+    local entries, ids = {}, {}
+    for i = 1, count do
+      entries[i] = { "mark", side:args({ n = i, seconds = seconds }) }
+    end
+    for i, job in ipairs(assert(queue:enqueue_many(entries))) do
+      ids[i] = job.id
+    end
+    return ids
+  end
+
+  -- The lease is 30 s: whatever a worker kept to itself would show as that long a wait.
+  it("gives back at once what it fetched and did not begin, and no job starts twice", function()
+    local count, stops = FULL and 6000 or 1500, FULL and 12 or 4
+    local ids = enqueue(count, 0.002)
+    local workers = { start(30), start(30) }
+    for stop = 1, stops do
+      side:reaches(math.floor(count * 0.8 * stop / stops))
+      local which = stop % 2 + 1
+      workers[which]:term()
+      assert.same({ "exited", 0 }, { workers[which]:wait(10) })
+      workers[which] = start(30)
+    end
+    local begun = core.mono()
+    trail.all_ended(client, ids, 10)
+    assert.is_true(core.mono() - begun < 10)
+    local runs, total = side:runs()
+    assert.equal(count, total)
+    for _, id in ipairs(ids) do
+      assert.equal(1, #runs[id])
+    end
+  end)
+
+  it("gives back what reaches it in its last moments", function()
+    local ids, stops, more = {}, FULL and 60 or 10, 300
+    local function enqueue_one() ids[#ids + 1] = assert(queue:enqueue("mark", side:args())).id end
+    for _ = 1, stops do
+      local worker = start(30)
+      enqueue_one()
+      side:reaches(#ids, 10)
+      worker:term()
+      for _ = 1, more do
+        if worker:wait(0) ~= "running" then break end
+        enqueue_one()
+      end
+      assert.same({ "exited", 0 }, { worker:wait(10) })
+    end
+    start(30)
+    trail.all_ended(client, ids, 10)
+    local _, total = side:runs()
+    assert.equal(#ids, total)
+  end)
+
+  it("ends with status 0 when it has nothing to do, and leaves no record of itself", function()
+    local worker = start(30)
+    eventually(function() return #assert(client:workers()) == 1 end, 10, "the worker's record")
+    worker:term()
+    assert.same({ "exited", 0 }, { worker:wait(5) })
+    assert.same({}, assert(client:workers()))
+  end)
+
+  it("finishes what runs, while others take what it had fetched", function()
+    local long = assert(queue:enqueue("hold", side:args()))
+    local first = start(30, "first")
+    side:reaches(1)
+    first:term()
+    eventually(function() return first:log():find("draining", 1, true) end, 5, "it to drain")
+    -- It takes nothing any more.
+    local ids = enqueue(50, 0)
+    start(30, "second")
+    eventually(function()
+      local _, n = side:runs()
+      return n == 51, n
+    end, 10, "the second worker to run the rest")
+    assert.equal("running", first:wait(0))
+    side:open()
+    assert.same({ "exited", 0 }, { first:wait(10) })
+    assert.equal("completed", long:wait(5))
+    assert.matches("^first%-", long:info().worker)
+    for _, id in ipairs(ids) do
+      local job = assert(client:job(id))
+      assert.equal("completed", job:wait(5))
+      assert.matches("^second%-", job:info().worker)
+    end
+  end)
+
+  it("gives back at once what still runs when the shutdown timeout is over", function()
+    local job = assert(queue:enqueue("hold", side:args()))
+    local first = start(30, "first", { NAQ_WORKER_SHUTDOWN_TIMEOUT = "0.5" })
+    side:reaches(1)
+    first:term()
+    assert.same({ "exited", 1 }, { first:wait(5) })
+    start(30, "second")
+    side:reaches(2, 5)
+    side:open()
+    assert.equal("completed", job:wait(5))
+  end)
+
+  it("stops at once at the second signal; its jobs move when the lease ends", function()
+    local job = assert(queue:enqueue("hold", side:args()))
+    local first = start(2, "first")
+    side:reaches(1)
+    first:term()
+    eventually(function() return first:log():find("draining", 1, true) end, 5, "it to drain")
+    local before = core.mono()
+    first:term()
+    assert.same({ "exited", 1 }, { first:wait(5) })
+    assert.is_true(core.mono() - before < 1)
+
+    start(2, "second")
+    side:reaches(2, 6)
+    side:open()
+    assert.equal("completed", job:wait(5))
+    assert.matches("^second%-", job:info().worker)
+    assert.equal(2, #side:runs()[job.id])
+  end)
+end)

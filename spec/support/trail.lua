@@ -1,0 +1,114 @@
+-- What really happened to jobs: the lines that spec/crash/jobs/marks.lua leaves behind, and what NATS
+-- holds at the end.
+
+local core = require("naq.core")
+local eventually = require("spec.support.eventually")
+local jetstream = require("naq.jetstream")
+
+local Trail = {}
+Trail.__index = Trail
+
+local trail = {}
+
+--- A folder with an empty trail: {path =, gate = (a file that open() makes)}.
+function trail.new()
+  local dir = assert(core.mkdtemp("naq-spec-trail"))
+  return setmetatable({ dir = dir, path = dir .. "/trail", gate = dir .. "/gate" }, Trail)
+end
+
+function Trail:remove() core.rmtree(self.dir) end
+
+--- Arguments of a job that leaves its line here, with these besides.
+function Trail:args(more)
+  local args = { trail = self.path, gate = self.gate }
+  for k, v in pairs(more or {}) do
+    args[k] = v
+  end
+  return args
+end
+
+--- Let the jobs that wait at the gate go on.
+function Trail:open() assert(io.open(self.gate, "wb")):close() end
+
+--- All lines so far, by job id, and their number.
+---@return table<string, {attempt: integer, pid: integer, at: number}[]> runs, integer count
+function Trail:runs()
+  local runs, count = {}, 0
+  local f = io.open(self.path, "rb")
+  if not f then return runs, 0 end
+  for id, attempt, pid, at in f:read("*a"):gmatch("(%S+) (%d+) (%d+) (%S+)\n") do
+    runs[id] = runs[id] or {}
+    table.insert(runs[id], { attempt = tonumber(attempt), pid = tonumber(pid), at = tonumber(at) })
+    count = count + 1
+  end
+  f:close()
+  return runs, count
+end
+
+--- Wait until so many lines are there.
+function Trail:reaches(count, seconds)
+  eventually(function()
+    local _, n = self:runs()
+    return n >= count, n
+  end, seconds or 30, count .. " runs")
+end
+
+--- How many messages a stream holds.
+function trail.messages(client, stream)
+  return assert(jetstream.call(client.conn, "STREAM.INFO", stream)).state.messages
+end
+
+local CLASSES = { "1h", "1d", "7d", "30d", "forever" }
+
+--- The records of all jobs: id -> record. Fails when one id has two.
+function trail.records(client)
+  local records = {}
+  for _, class in ipairs(CLASSES) do
+    for _, entry in ipairs(assert(client.conn:kv_entries("naq_results_" .. class))) do
+      if records[entry.key] then error("two records of job " .. entry.key) end
+      records[entry.key] = assert(core.decode(entry.value))
+    end
+  end
+  return records
+end
+
+local function total(client)
+  local n = 0
+  for _, class in ipairs(CLASSES) do
+    n = n + trail.messages(client, "KV_naq_results_" .. class)
+  end
+  return n
+end
+
+--- Wait until every job of the list has ended: nothing on the queues, nothing delayed, nothing that a
+--- worker holds. Then their records, by id; each has one, and there are no others.
+---@param ids string[]
+function trail.all_ended(client, ids, seconds)
+  eventually(function()
+    local queued = trail.messages(client, "naq_jobs")
+    local delayed = trail.messages(client, "naq_delayed")
+    local records = total(client)
+    return queued == 0 and delayed == 0 and records >= #ids,
+      ("%d queued, %d delayed, %d of %d records"):format(queued, delayed, records, #ids)
+  end, seconds or 60, #ids .. " jobs to end")
+  local records = trail.records(client)
+  local terminal = { completed = true, failed = true, cancelled = true }
+  for _, id in ipairs(ids) do
+    local record = records[id]
+    if not record then error("job " .. id .. " has no record") end
+    if not terminal[record.state] then error(("job %s is %s"):format(id, record.state)) end
+  end
+  if total(client) ~= #ids then error(("%d records of %d jobs"):format(total(client), #ids)) end
+  return records
+end
+
+--- The dead letters: id -> letter.
+function trail.letters(client)
+  local letters = {}
+  assert(jetstream.each_subject(client.conn, "naq_failed", "naq.f.>", function(subject)
+    letters[subject:match("[^.]+$")] = assert(core.decode((assert(client.conn:last_msg("naq_failed", subject)))))
+  end))
+  return letters
+end
+
+return trail
