@@ -3,7 +3,7 @@
 
 #include "nats/envelope.h"
 
-enum { WINDOW_MS = 100, PREFETCH_MAX = 512, PARKED_MS = 250, BRISK_MS = 10 };
+enum { WINDOW_MS = 100, PREFETCH_MAX = 4096, PARKED_MS = 250, BRISK_MS = 10 };
 
 /* Of what is pending at several priorities; the slots hand out in the same spirit (slot.c). */
 static const int WEIGHTS[NAQ_PRIORITIES] = {[NAQ_HIGH] = 8, [NAQ_NORMAL] = 3, [NAQ_LOW] = 1};

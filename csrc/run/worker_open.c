@@ -15,7 +15,7 @@
 #include "run/worker_state.h"
 
 enum {
-    SLOTS = 4096,
+    SLOTS = 8192,
     QUEUES_MAX = 1000, /* pull indexes have 12 bits, three a queue */
     FLUSH_MS = 2000
 };
