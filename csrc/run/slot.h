@@ -60,6 +60,7 @@ typedef struct naq_slot {
     bool storing;    /* its record is published and not answered */
     int64_t sent_ms; /* when its record was last published */
     bool refused;    /* and the server could not take it: once more after a pause */
+    bool complained; /* the log says that; once is enough */
 
     struct naq_slot *next; /* in a list of ready or done slots */
 } naq_slot;

@@ -279,11 +279,11 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
         release(w, slot);
         return;
     }
-    if (!slot->refused)
+    if (!slot->complained)
         naq_log(NAQ_WARNING, "job %s: its record was not stored: %.*s; it is tried again",
                 naq_msg_subject(slot->msg), (int)(answer->text_len > 200 ? 200 : answer->text_len),
                 answer->text);
-    slot->refused = true;
+    slot->refused = slot->complained = true;
     slot->sent_ms = naq_mono_ms();
 }
 
