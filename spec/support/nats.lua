@@ -160,6 +160,18 @@ function Server:restart(config)
   return self
 end
 
+--- Have the running server read other configuration lines.
+function Server:reload(config)
+  self.config = config
+  write_file(self.dir .. "/server.conf", self:_config())
+  local _, before = self:log():gsub("Reloaded server configuration", "")
+  assert(core.kill(self.pid, "HUP"))
+  eventually(function()
+    local _, now = self:log():gsub("Reloaded server configuration", "")
+    return now > before, self:log():match("([^\n]*)\n*$")
+  end, 5, "the server to reload")
+end
+
 function Server:freeze() assert(core.kill(self.pid, "STOP")) end
 function Server:thaw() assert(core.kill(self.pid, "CONT")) end
 
