@@ -1,0 +1,121 @@
+-- nats-server dies without a word and comes back with its store: what it confirmed is finished, and
+-- nobody has to be started again.
+
+local support = require("spec.support")
+local nats, eventually, trail = support.nats, support.eventually, support.trail
+
+local FULL = os.getenv("NAQ_TEST_SCALE") == "full"
+local JOBS = support.root .. "/spec/crash/jobs"
+
+describe("nats-server killed with SIGKILL", function()
+  local server, client, queue, side
+  before_each(function()
+    server = nats.start()
+    client = server:client()
+    assert(client:ensure_layout())
+    queue = client:queue(support.fresh_name())
+    side = trail.new()
+  end)
+  after_each(function()
+    support.process.stop_all()
+    client:close()
+    server:stop()
+    side:remove()
+  end)
+
+  local function start_worker()
+    return support.start_worker({
+      url = server.url,
+      queues = { queue.name },
+      jobs = { JOBS .. "/marks.lua" },
+      threads = 4,
+      env = { NAQ_DEFAULT_ACK_WAIT = "2" },
+    })
+  end
+
+  local function lines(path)
+    local list, f = {}, io.open(path, "rb")
+    if not f then return list end
+    for line in f:read("*a"):gmatch("([^\n]*)\n") do
+      list[#list + 1] = line
+    end
+    f:close()
+    return list
+  end
+
+  it("loses no confirmed job; workers and producers carry on by themselves", function()
+    local count, kills = FULL and 20000 or 3000, FULL and 8 or 3
+    local workers = { start_worker(), start_worker() }
+    local producers, files = {}, {}
+    for i = 1, 2 do
+      files[i] = side.dir .. "/accepted" .. i
+      local args = { "run", JOBS .. "/producer.lua", queue.name, count / 2, side.path, files[i] }
+      producers[i] = support.process.start(args, { env = { NAQ_NATS_URL = server.url } })
+    end
+
+    for kill = 1, kills do
+      eventually(function()
+        local n = #lines(files[1]) + #lines(files[2])
+        return n >= count * 0.8 * kill / kills, n
+      end, 60, "the producers to go on")
+      server:kill()
+      server:restart()
+    end
+
+    for _, producer in ipairs(producers) do
+      assert.same({ "exited", 0 }, { producer:wait(60) }, producer:log())
+    end
+    local ids = {}
+    for _, file in ipairs(files) do
+      for _, line in ipairs(lines(file)) do
+        assert.is_nil(line:match("^refused.*"))
+        ids[#ids + 1] = line
+      end
+    end
+    assert.equal(count, #ids)
+
+    local records = trail.all_ended(client, ids, 60, true)
+    local runs = side:runs()
+    for _, id in ipairs(ids) do
+      assert.equal("completed", records[id].state)
+      assert.is_true(#(runs[id] or {}) >= 1, "job " .. id .. " never ran")
+    end
+    assert.same({}, trail.letters(client))
+    for _, worker in ipairs(workers) do
+      assert.equal("running", (worker:wait(0)))
+    end
+  end)
+
+  it("loses no retry that waits, and fires none early", function()
+    local count, delay = 40, 3
+    local entries, ids = {}, {}
+    for i = 1, count do
+      entries[i] = {
+        "fail_first",
+        side:args(),
+        { retry_delay = delay, retry_strategy = "fixed", retry_jitter = 0 },
+      }
+    end
+    local worker = start_worker()
+    for i, job in ipairs(assert(queue:enqueue_many(entries))) do
+      ids[i] = job.id
+    end
+    eventually(function() return trail.messages(client, "naq_delayed") == count end, 10, "retries to wait")
+    server:kill()
+    server:restart()
+
+    local records = trail.all_ended(client, ids, 30, true)
+    local runs = side:runs()
+    for _, id in ipairs(ids) do
+      assert.equal("completed", records[id].state)
+      assert.equal(2, records[id].result)
+      local first, second = runs[id][1], runs[id][2]
+      assert.equal(2, second.attempt)
+      -- Due times are kept in whole milliseconds.
+      local early = first.at + delay - second.at
+      assert.is_true(early <= 0.002, ("%.3f s early"):format(early))
+    end
+    assert.equal("running", (worker:wait(0)))
+    assert.same({}, trail.letters(client))
+  end)
+end)
