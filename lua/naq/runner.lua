@@ -118,11 +118,12 @@ local function attempt_class(told, snooze, discard)
   function Attempt.enqueue(_, name, args, options)
     if not client then
       local message, code
-      local given = { prefix = told.prefix }
+      -- What the core calls the name of a connection is the client's name in a configuration.
+      local nats = {}
       for key, value in pairs(told.connect) do
-        given[key] = value
+        nats[key == "name" and "client_name" or key] = value
       end
-      client, message, code = require("naq").connect(given)
+      client, message, code = require("naq").connect({ nats = nats, queues = { prefix = told.prefix } })
       if not client then return nil, message, code end
     end
     return client:enqueue(name, args, options)
