@@ -1,0 +1,1 @@
+return function(_, job) return job.name end
