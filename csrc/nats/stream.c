@@ -197,7 +197,8 @@ static naq_status judge(ensure *e, const object *o, naq_slice answer, bool *exis
     if (js != 0) {
         char name[128];
         title(e, o, name, sizeof name);
-        return naq_from_js(err, js, text, "%s", name);
+        (void)naq_from_js(err, js, text, "%s", name);
+        return naq_wrap(err, "%s", naq_conn_servers_peek(e->c));
     }
     naq_slice config = naq_reply_member(answer, "config");
     settings wanted;
@@ -234,7 +235,8 @@ static naq_status created(ensure *e, const object *o, naq_slice answer, bool *lo
     if (js == 0) tell(e, o, true, NULL);
     if (js == 0 || *lost) return NAQ_OK;
     title(e, o, name, sizeof name);
-    return naq_from_js(err, js, text, "creating %s", name);
+    (void)naq_from_js(err, js, text, "creating %s", name);
+    return naq_wrap(err, "%s", naq_conn_servers_peek(e->c));
 }
 
 static naq_status create(ensure *e, const object **which, size_t n, naq_err *err) {
