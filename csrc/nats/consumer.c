@@ -24,6 +24,10 @@ static void read_info(naq_slice answer, naq_consumer_info *info) {
     info->ack_wait_ms = naq_reply_int(config, "ack_wait", 0) / 1000000;
     info->pending = naq_reply_int(answer, "num_pending", 0);
     info->ack_pending = naq_reply_int(answer, "num_ack_pending", 0);
+    info->delivered =
+        (uint64_t)naq_reply_int(naq_reply_member(answer, "delivered"), "stream_seq", 0);
+    info->ack_floor =
+        (uint64_t)naq_reply_int(naq_reply_member(answer, "ack_floor"), "stream_seq", 0);
 }
 
 /* Whether an existing consumer serves our purpose: everything but its ack_wait. */

@@ -25,6 +25,8 @@ typedef struct naq_consumer_info {
     int64_t ack_wait_ms;
     int64_t pending;     /* not delivered yet */
     int64_t ack_pending; /* delivered, not acked */
+    uint64_t delivered;  /* stream sequence: how far it has delivered */
+    uint64_t ack_floor;  /* stream sequence: everything of this consumer up to it is acked */
 } naq_consumer_info;
 
 /* The durable consumer of one queue and priority, created with ack_wait_ms where missing. An

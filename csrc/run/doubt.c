@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "nats/envelope.h"
 #include "nats/kv.h"
+#include "run/sweep.h"
 
 /* What comes back comes first, in the order of the stream, and most of it has a record: behind so
  * many in a row that have none (more than a few workers' prefetch) nothing else was run. */
@@ -36,8 +37,10 @@ static bool remembered(naq_doubt *d, int queue) {
 static void raise_all(naq_doubt *d) {
     for (int i = 0; i < d->n_queues; i++) {
         d->unwritten[i] = false;
-        for (int p = 0; p < NAQ_PRIORITIES; p++)
+        for (int p = 0; p < NAQ_PRIORITIES; p++) {
             d->left[i * NAQ_PRIORITIES + p] = CLEAN_RUN;
+            d->sweeps[i * NAQ_PRIORITIES + p] = (naq_sweeping){.wanted = true};
+        }
     }
     d->connected_us = naq_wall_us();
 }
@@ -52,7 +55,8 @@ naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
     pthread_mutex_init(&d->mu, NULL);
     d->left = calloc((size_t)n_queues * NAQ_PRIORITIES, sizeof *d->left);
     d->unwritten = calloc((size_t)n_queues, sizeof *d->unwritten);
-    if (d->left == NULL || d->unwritten == NULL)
+    d->sweeps = calloc((size_t)n_queues * NAQ_PRIORITIES, sizeof *d->sweeps);
+    if (d->left == NULL || d->unwritten == NULL || d->sweeps == NULL)
         return naq_fail(err, NAQ_INVALID, "worker: out of memory");
     naq_server_info info;
     naq_conn_info(conn, &info);
@@ -62,6 +66,7 @@ naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
     for (int i = 0; i < n_queues; i++) {
         if (d->cluster || !remembered(d, i)) continue;
         memset(&d->left[i * NAQ_PRIORITIES], 0, NAQ_PRIORITIES * sizeof *d->left);
+        memset(&d->sweeps[i * NAQ_PRIORITIES], 0, NAQ_PRIORITIES * sizeof *d->sweeps);
     }
     return NAQ_OK;
 }
@@ -69,6 +74,7 @@ naq_status naq_doubt_open(naq_doubt *d, naq_conn *conn, const char *prefix,
 void naq_doubt_close(naq_doubt *d) {
     if (d->conn == NULL) return;
     free(d->left);
+    free(d->sweeps);
     free(d->unwritten);
     pthread_mutex_destroy(&d->mu);
     memset(d, 0, sizeof *d);
@@ -118,21 +124,48 @@ void naq_doubt_seen(naq_doubt *d, int consumer, bool clean, bool *remember) {
         d->left[consumer]--;
 }
 
-void naq_doubt_remember(naq_doubt *d) {
+/* The one who reconnects raises the doubts again, on another thread: what was found out about the
+ * start before must not count for this one, so each step looks whether the server is still the
+ * same. */
+static bool sweep(naq_doubt *d, int consumer, const char *server) {
+    naq_sweeping *s = &d->sweeps[consumer];
+    pthread_mutex_lock(&d->mu);
+    naq_sweeping now = *s;
+    pthread_mutex_unlock(&d->mu);
+    if (!now.wanted) return true;
+    now.wanted = !naq_sweep(d->conn, d->prefix, d->queues[consumer / NAQ_PRIORITIES],
+                            (naq_priority)(consumer % NAQ_PRIORITIES), &now.until);
+    pthread_mutex_lock(&d->mu);
+    bool same = strcmp(d->server, server) == 0;
+    if (same) *s = now;
+    pthread_mutex_unlock(&d->mu);
+    return same && !now.wanted;
+}
+
+static void remember(naq_doubt *d, int queue, const char *server) {
+    char bucket[96], key[96];
+    place(d, queue, bucket, sizeof bucket, key, sizeof key);
+    uint64_t revision;
+    naq_err err;
+    if (naq_kv_put(d->conn, bucket, key, server, strlen(server), -1, &revision, &err) != NAQ_OK)
+        naq_log(NAQ_INFO, "queue %s: the server it was served on is not remembered: %s",
+                d->queues[queue], err.message);
+}
+
+void naq_doubt_clear(naq_doubt *d) {
     char server[64];
     for (int i = 0; i < d->n_queues; i++) {
         pthread_mutex_lock(&d->mu);
-        bool write = d->unwritten[i] && !d->cluster;
-        d->unwritten[i] = false;
         memcpy(server, d->server, sizeof server);
+        bool cluster = d->cluster;
         pthread_mutex_unlock(&d->mu);
-        if (!write) continue;
-        char bucket[96], key[96];
-        place(d, i, bucket, sizeof bucket, key, sizeof key);
-        uint64_t revision;
-        naq_err err;
-        if (naq_kv_put(d->conn, bucket, key, server, strlen(server), -1, &revision, &err) != NAQ_OK)
-            naq_log(NAQ_INFO, "queue %s: the server it was served on is not remembered: %s",
-                    d->queues[i], err.message);
+        bool clean = true;
+        for (int p = 0; p < NAQ_PRIORITIES; p++)
+            clean &= sweep(d, i * NAQ_PRIORITIES + p, server);
+        pthread_mutex_lock(&d->mu);
+        bool write = clean && d->unwritten[i] && !cluster && strcmp(d->server, server) == 0;
+        if (write) d->unwritten[i] = false;
+        pthread_mutex_unlock(&d->mu);
+        if (write) remember(d, i, server);
     }
 }

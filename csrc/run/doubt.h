@@ -17,6 +17,12 @@
 
 #include "nats/conn.h"
 
+/* Left-overs of one consumer (sweep.h). */
+typedef struct naq_sweeping {
+    bool wanted;
+    uint64_t until;
+} naq_sweeping;
+
 typedef struct naq_doubt {
     naq_conn *conn;
     const char *prefix;
@@ -27,9 +33,10 @@ typedef struct naq_doubt {
     int *left; /* a consumer's messages still in doubt; three consumers a queue */
     int64_t connected_us;
 
-    pthread_mutex_t mu; /* guards server, cluster, unwritten */
+    pthread_mutex_t mu; /* guards server, cluster, unwritten, sweeps */
     char server[64];    /* the start that doubts are about */
     bool cluster;
+    naq_sweeping *sweeps; /* by consumer */
     bool *unwritten; /* by queue: nothing is in doubt any more, and that is not remembered yet */
 } naq_doubt;
 
@@ -41,14 +48,15 @@ void naq_doubt_close(naq_doubt *d);
 /* I/O thread: connected, or connected again, to this start of this server. */
 void naq_doubt_connected(naq_doubt *d, const naq_server_info *server);
 /* I/O thread: a consumer has nothing pending. In all three, *remember is set when
- * naq_doubt_remember() has something to do. */
+ * naq_doubt_clear() has something to do. */
 void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember);
 /* I/O thread: it delivered a message for the first time. True: in doubt. */
 bool naq_doubt_delivered(naq_doubt *d, int consumer, int64_t stored_us, bool *remember);
 /* I/O thread: one that was in doubt had no record (clean), or had one. */
 void naq_doubt_seen(naq_doubt *d, int consumer, bool clean, bool *remember);
 
-/* [blocks] Any other thread: write down which queues have nothing in doubt any more. */
-void naq_doubt_remember(naq_doubt *d);
+/* [blocks] Any other thread, now and then: clears the queues of what a killed server left in them,
+ * and writes down which of them have nothing in doubt any more. */
+void naq_doubt_clear(naq_doubt *d);
 
 #endif

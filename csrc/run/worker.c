@@ -315,6 +315,7 @@ void naq_worker_restored(void *ctx) {
     naq_server_info server;
     naq_loop_info(w->loop, &server);
     naq_doubt_connected(&w->doubt, &server);
+    naq_heartbeat_chore(&w->heartbeat);
     for (uint32_t i = 0; i < w->slots.count; i++)
         if (w->slots.all[i].storing) store(w, &w->slots.all[i]);
 }

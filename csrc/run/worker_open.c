@@ -113,7 +113,7 @@ static void chore(void *ctx) {
     if (naq_watchdog_look(w->watched, w->pulls, w->n_pulls, w->conn, stream, naq_mono_ms()))
         naq_loop_wake(w->loop);
     if (atomic_exchange(&w->consumers_wanted, false)) make_consumers_again(w);
-    naq_doubt_remember(&w->doubt);
+    naq_doubt_clear(&w->doubt);
 }
 
 static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
