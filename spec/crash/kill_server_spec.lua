@@ -29,7 +29,7 @@ describe("nats-server killed with SIGKILL", function()
       queues = { queue.name },
       jobs = { JOBS .. "/marks.lua" },
       threads = 4,
-      env = { NAQ_DEFAULT_ACK_WAIT = "2" },
+      env = { NAQ_DEFAULT_ACK_WAIT = "2", NAQ_WORKER_HEARTBEAT_INTERVAL = "1" },
     })
   end
 
@@ -81,6 +81,12 @@ describe("nats-server killed with SIGKILL", function()
       assert.is_true(#(runs[id] or {}) >= 1, "job " .. id .. " never ran")
     end
     assert.same({}, trail.letters(client))
+    -- 2.9.10 may keep messages whose acks it remembers: they are cleared, or would be in the way of
+    -- later hops of their jobs.
+    eventually(function()
+      local left = trail.messages(client, "naq_jobs")
+      return left == 0, left
+    end, 20, "the queue to be empty")
     for _, worker in ipairs(workers) do
       assert.equal("running", (worker:wait(0)))
     end
