@@ -44,6 +44,7 @@ void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
     if (p->credit == 0) p->heard_ms = now_ms;
     naq_loop_pull(p->loop, p->next_subject, token(p), request, (size_t)n);
     p->credit += batch;
+    p->asked_ms = now_ms;
     p->expires_ms = now_ms + EXPIRES_MS;
 }
 
@@ -65,6 +66,12 @@ void naq_pull_reset(naq_pull *p) {
     drop_credit(p);
     p->quiet_until_ms = 0;
     p->silences = 0;
+}
+
+void naq_pull_unheard(naq_pull *p, int64_t now_ms) {
+    if (p->credit == 0 || p->heard_ms > p->asked_ms) return;
+    drop_credit(p);
+    p->quiet_until_ms = now_ms + QUIET_MS;
 }
 
 void naq_pull_status(naq_pull *p, uint32_t tok, int status, int64_t pending, const char *text,

@@ -23,6 +23,7 @@ typedef struct naq_pull {
     int64_t pending;        /* left on the server, as the last message said */
     int64_t delivered_ms;   /* when a message last came */
     int64_t heard_ms;       /* when the server last said anything about it */
+    int64_t asked_ms;       /* when the newest request was sent */
     int64_t expires_ms;     /* when the newest request ends by itself; 0: none is out */
     int64_t quiet_until_ms; /* backing off: no request before */
     int silences;           /* deadlines missed in a row */
@@ -44,6 +45,10 @@ static inline uint16_t naq_pull_index(uint32_t token) {
 }
 void naq_pull_status(naq_pull *p, uint32_t token, int status, int64_t pending, const char *text,
                      int64_t now_ms);
+
+/* Some request reached nobody, perhaps this one's (a consumer made a moment ago does not listen
+ * yet): unless it was heard of since it asked, it asks again. */
+void naq_pull_unheard(naq_pull *p, int64_t now_ms);
 
 /* Give up on requests that went silent. True when the consumer now counts as missing. */
 bool naq_pull_tick(naq_pull *p, int64_t now_ms);

@@ -290,6 +290,10 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
 /* A stream without a leader answers nobody's publish; all that wait may be concerned. */
 void naq_worker_unheard(void *ctx) {
     naq_worker *w = ctx;
+    int64_t now = naq_loop_now(w->loop);
+    for (int i = 0; i < w->n_pulls; i++)
+        naq_pull_unheard(&w->pulls[i], now);
+    naq_pull_unheard(&w->mover.pull, now);
     for (uint32_t i = 0; i < w->slots.count && w->storing > 0; i++)
         if (w->slots.all[i].storing) w->slots.all[i].refused = true;
 }
