@@ -24,11 +24,11 @@ describe("a job's record", function()
     end
   end)
 
-  it("is JOB_NOT_FOUND when there is none, it was deleted or it has expired", function()
+  it("is JOB_NOT_FOUND when there is none or it was deleted, EXPIRED when its time is over", function()
     local id = core.new_id()
     assert.equal("JOB_NOT_FOUND", select(3, conn:find_record("naq", id)))
     assert(conn:kv_put("naq_results_1d", id, '{"state":"completed","expires_at":1763697600.5}'))
-    assert.equal("JOB_NOT_FOUND", select(3, conn:find_record("naq", id)))
+    assert.equal("EXPIRED", select(3, conn:find_record("naq", id)))
     assert(conn:kv_put("naq_results_7d", id, DONE))
     assert.equal(DONE, (conn:find_record("naq", id)))
     assert(conn:kv_delete("naq_results_7d", id))
