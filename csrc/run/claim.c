@@ -64,7 +64,6 @@ static naq_status write_claim(naq_attempt *a, int64_t starts, naq_err *err) {
 }
 
 static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
-    naq_slot *slot = a->slot;
     if (terminal(s->state)) return NAQ_PERMIT_DROP;
     /* A later hop was delivered somewhere: this message is a left-over whose ack was lost. */
     if (s->hop > a->job.hop) return NAQ_PERMIT_DROP;
@@ -84,7 +83,6 @@ static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
     naq_log(status == NAQ_WRONG_REVISION ? NAQ_INFO : NAQ_WARNING,
             "job %s is left alone: its claim was not written: %s (%s)", a->id, err.message,
             naq_status_code(status));
-    (void)slot;
     return NAQ_PERMIT_LEAVE;
 }
 

@@ -354,6 +354,7 @@ static void want_more(naq_worker *w, int64_t now) {
             w->pulls[i].missing = false;
         w->mover.pull.missing = false;
     }
+    if (!naq_loop_connected(w->loop)) return; /* nothing can be heard: silence means nothing */
     int takers;
     int ready = naq_slots_ready(&w->slots, &takers);
     bool missing = naq_pull_tick(&w->mover.pull, now);
@@ -363,7 +364,7 @@ static void want_more(naq_worker *w, int64_t now) {
         naq_watchdog_note(&w->watched[i], &w->pulls[i], now);
     }
     if (missing) ask_for_consumers(w);
-    if (w->draining || !naq_loop_connected(w->loop)) return;
+    if (w->draining) return;
 
     int parked = naq_credit_parked(&w->credit, ready, takers, now);
     if (parked > 0) withdraw(w, parked);
@@ -389,7 +390,7 @@ static void drain(naq_worker *w, naq_stopped why) {
     withdraw(w, INT_MAX);
     naq_slots_shut(&w->slots);
     if (why == NAQ_STOPPED_SIGNAL)
-        naq_log(NAQ_INFO, "worker %s: draining: %d jobs still run", w->id, w->used);
+        naq_log(NAQ_INFO, "worker %s: draining, jobs that still run: %d", w->id, w->used);
 }
 
 void naq_worker_signalled(void *ctx) {
@@ -487,7 +488,8 @@ bool naq_worker_busy(void *ctx) {
 }
 
 naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) {
-    naq_log(NAQ_INFO, "worker %s: %d threads, %d queues", w->id, w->o.threads, w->o.n_queues);
+    naq_log(NAQ_INFO, "worker %s: ready, threads: %d, queues: %d", w->id, w->o.threads,
+            w->o.n_queues);
     for (;;) {
         int64_t now = naq_mono_ms();
         offer_fresh(w);
