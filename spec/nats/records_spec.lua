@@ -49,7 +49,11 @@ describe("a job's record", function()
     f:write(program)
     f:close()
     local pid = assert(core.spawn({ "lua5.4", file }, {
-      env = { LUA_PATH = support.lua_path, LUA_CPATH = support.lua_cpath },
+      env = {
+        LUA_PATH = support.lua_path,
+        LUA_CPATH = support.lua_cpath,
+        LD_PRELOAD = support.preload,
+      },
     }))
     return function()
       local state, status = core.wait(pid, 20)
