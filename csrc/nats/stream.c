@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
@@ -20,7 +21,14 @@
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 
-enum { ASK_MS = 5000, CREATE_MS = 15000, MANY_REPLICAS = 3, SETTINGS_MAX = 20 };
+enum {
+    ASK_MS = 5000,
+    CREATE_MS = 15000,
+    LOOKS = 10, /* while somebody else creates */
+    LOOK_MS = 100,
+    MANY_REPLICAS = 3,
+    SETTINGS_MAX = 20
+};
 
 typedef enum shape { WORK_QUEUE, LOG, BUCKET } shape;
 
@@ -227,16 +235,35 @@ static naq_status look(ensure *e, const object **which, size_t *n, naq_err *err)
     return status;
 }
 
-/* What became of one create. Somebody else may have been faster: then *lost, to look again. */
-static naq_status created(ensure *e, const object *o, naq_slice answer, bool *lost, naq_err *err) {
+/* What became of one create. Somebody else may have been faster: then *lost, to look again. While
+ * that one is at it the server may also speak of overlapping subjects, which are its own; *overlap
+ * keeps that for the case that they are another stream's. */
+static naq_status created(ensure *e, const object *o, naq_slice answer, bool *lost,
+                          naq_err *overlap, naq_err *err) {
     char text[256], name[128];
     int js = naq_reply_error(answer, text, sizeof text);
-    *lost = js == JSStreamNameExistErr;
+    *lost = js == JSStreamNameExistErr || js == JSStreamSubjectOverlapErr;
     if (js == 0) tell(e, o, true, NULL);
-    if (js == 0 || *lost) return NAQ_OK;
+    if (js == 0 || js == JSStreamNameExistErr) return NAQ_OK;
     title(e, o, name, sizeof name);
-    (void)naq_from_js(err, js, text, "creating %s", name);
-    return naq_wrap(err, "%s", naq_conn_servers_peek(e->c));
+    naq_err *kept = *lost ? overlap : err;
+    (void)naq_from_js(kept, js, text, "creating %s", name);
+    naq_status status = naq_wrap(kept, "%s", naq_conn_servers_peek(e->c));
+    return *lost ? NAQ_OK : status;
+}
+
+/* Those that somebody else is making: he gets the time to finish, as nobody may read from them
+ * before (see create_in_order). */
+static naq_status look_again(ensure *e, const object **which, size_t n, const naq_err *overlap,
+                             naq_err *err) {
+    for (int tries = 0; tries < LOOKS; tries++) {
+        struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+        (void)nanosleep(&pause, NULL);
+        naq_status status = look(e, which, &n, err);
+        if (status != NAQ_OK || n == 0) return status;
+    }
+    *err = *overlap;
+    return err->status;
 }
 
 static naq_status create(ensure *e, const object **which, size_t n, naq_err *err) {
@@ -257,15 +284,17 @@ static naq_status create(ensure *e, const object **which, size_t n, naq_err *err
     }
     naq_status status = naq_ask_all(e->c, asks, n, CREATE_MS, err);
     size_t again = 0;
+    naq_err overlap;
+    (void)naq_fail(&overlap, NAQ_CONFIGURATION, "streams that are being created do not turn up");
     for (size_t i = 0; status == NAQ_OK && i < n; i++) {
         bool lost = false;
-        status = created(e, which[i], naq_ask_answer(&asks[i]), &lost, err);
+        status = created(e, which[i], naq_ask_answer(&asks[i]), &lost, &overlap, err);
         if (lost) which[again++] = which[i];
     }
     naq_asks_free(asks, n);
     for (size_t i = 0; i < n; i++)
         naq_buf_free(&requests[i]);
-    if (status == NAQ_OK && again > 0) status = look(e, which, &again, err);
+    if (status == NAQ_OK && again > 0) status = look_again(e, which, again, &overlap, err);
     return status;
 }
 
