@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bind/lconn.h"
+#include "nats/leftover.h"
 #include "nats/nstatus.h"
 #include "nats/pool.h"
 #include "nats/reply.h"
@@ -104,25 +105,13 @@ static void push_headers(lua_State *L, const naq_buf *headers) {
 
 static naq_status last_message(naq_conn *c, const char *stream, const char *subject, report *r,
                                naq_err *err) {
-    char api[256], text[256];
-    naq_buf request = {0};
     naq_status status = naq_pool_check(c, err);
     if (status != NAQ_OK) return status;
     if (strlen(stream) > 128 || strpbrk(stream, " .*>\t\r\n") != NULL || stream[0] == '\0')
         return naq_fail(err, NAQ_INVALID, "\"%.96s\" is no stream name", stream);
-    (void)snprintf(api, sizeof api, "$JS.API.STREAM.MSG.GET.%s", stream);
-    naq_buf_puts(&request, "{\"last_by_subj\":");
-    naq_buf_json_string(&request, subject, strlen(subject));
-    naq_buf_putc(&request, '}');
-    status = naq_conn_request(c, api, request.data, request.len, 5000, &r->answer, err);
-    naq_buf_free(&request);
-    if (status != NAQ_OK) return status;
-    naq_slice answer = {r->answer.data, r->answer.len};
-    int js = naq_reply_error(answer, text, sizeof text);
-    if (js != 0) return naq_from_js(err, js, text, "subject %.128s of stream %s", subject, stream);
-    if (!naq_reply_stored(answer, &r->message))
-        return naq_fail(err, NAQ_CONNECTION, "stream %s: an answer that is none", stream);
-    return NAQ_OK;
+    naq_stored_free(&r->message);
+    status = naq_message_last(c, stream, subject, &r->message, err);
+    return status == NAQ_OK ? status : naq_wrap(err, "subject %.128s", subject);
 }
 
 static int lnaq_conn_last_msg(lua_State *L) {
