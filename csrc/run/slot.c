@@ -106,7 +106,7 @@ static naq_slot *pop(naq_slots *s, naq_priority p) {
 }
 
 static naq_slot *next_locked(naq_slots *s) {
-    if (s->n_ready == 0 || s->alone) return NULL;
+    if (s->n_ready == 0 || atomic_load(&s->alone)) return NULL;
     naq_slot *slot = NULL;
     if (++s->turns % LOW_FIRST_EVERY == 0) {
         for (int p = NAQ_PRIORITIES - 1; p >= 0 && slot == NULL; p--)
@@ -141,7 +141,8 @@ naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake) {
     s->done_tail = done;
     int n = atomic_fetch_add(&s->n_done, 1) + 1;
     s->running--;
-    if (s->alone) pthread_cond_broadcast(&s->quiet);
+    atomic_fetch_add(&s->unsettled, 1);
+    if (atomic_load(&s->alone)) pthread_cond_broadcast(&s->quiet);
     naq_slot *slot = next_locked(s);
     /* Nothing left to run: this thread is about to sleep, so its results must not wait for more. */
     *wake = slot == NULL || n % WAKE_EVERY == 0;
@@ -210,18 +211,27 @@ void naq_slots_alone(naq_slots *s) {
      */
     s->running--;
     pthread_cond_broadcast(&s->quiet);
-    while (s->alone)
+    while (atomic_load(&s->alone))
         pthread_cond_wait(&s->quiet, &s->mu);
-    s->alone = true;
+    atomic_store(&s->alone, true);
     s->running++;
-    while (s->running > 1)
+    while (s->running > 1 || atomic_load(&s->unsettled) > 0)
         pthread_cond_wait(&s->quiet, &s->mu);
+    pthread_mutex_unlock(&s->mu);
+}
+
+/* Lock-free for the many: who waits has set alone before it looked at unsettled, so that the last
+ * one to settle either is seen by it or sees it. */
+void naq_slots_settled(naq_slots *s) {
+    if (atomic_fetch_sub(&s->unsettled, 1) > 1 || !atomic_load(&s->alone)) return;
+    pthread_mutex_lock(&s->mu);
+    pthread_cond_broadcast(&s->quiet);
     pthread_mutex_unlock(&s->mu);
 }
 
 void naq_slots_together(naq_slots *s) {
     pthread_mutex_lock(&s->mu);
-    s->alone = false;
+    atomic_store(&s->alone, false);
     pthread_cond_broadcast(&s->some);
     pthread_cond_broadcast(&s->quiet);
     pthread_mutex_unlock(&s->mu);

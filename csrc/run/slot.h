@@ -57,6 +57,7 @@ typedef struct naq_slot {
     naq_buf record;
 
     /* I/O thread only. */
+    bool came_back;  /* a Lua thread is through with it */
     bool storing;    /* its record is published and not answered */
     int64_t sent_ms; /* when its record was last published */
     bool refused;    /* and the server could not take it: once more after a pause */
@@ -79,11 +80,12 @@ typedef struct naq_slots {
     int n_ready;
     int takers; /* threads waiting in take */
     int running;
-    bool alone; /* one job has the worker to itself */
     bool closed;
     unsigned turns; /* jobs taken: every eighth looks at the low priorities first */
     naq_slot *done_head, *done_tail;
     atomic_int n_done;
+    atomic_int unsettled; /* given back, and what became of them is not stored yet */
+    atomic_bool alone;    /* one job has the worker to itself, or waits to have it */
 } naq_slots;
 
 naq_status naq_slots_open(naq_slots *s, uint32_t count, naq_err *err);
@@ -99,6 +101,8 @@ void naq_slots_offer(naq_slots *s, naq_slot *chain);
 /* I/O thread: withdraw up to n slots that nobody took yet, lowest priority and latest first. */
 naq_slot *naq_slots_withdraw(naq_slots *s, int n);
 int naq_slots_ready(naq_slots *s, int *takers);
+/* I/O thread: what became of a slot that came back is stored. */
+void naq_slots_settled(naq_slots *s);
 /* I/O thread: all slots that came back, in order. */
 naq_slot *naq_slots_done(naq_slots *s);
 /* No more will be offered: takers wake and get NULL once nothing is ready. */
@@ -112,7 +116,9 @@ naq_slot *naq_slots_take(naq_slots *s);
 naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake);
 
 /* A Lua thread that holds a job which may have killed a worker: wait until no other job runs here
- * and let none begin until naq_slots_together(). */
+ * and what became of the earlier ones is stored, and let none begin until naq_slots_together().
+ * Otherwise the innocent would lose their outcome with the worker, time after time, and be suspects
+ * as well. */
 void naq_slots_alone(naq_slots *s);
 void naq_slots_together(naq_slots *s);
 

@@ -29,6 +29,7 @@ enum {
 /* Acks and slots */
 
 static void release(naq_worker *w, naq_slot *slot) {
+    if (slot->came_back) naq_slots_settled(&w->slots);
     naq_loop_bury(w->loop, slot->msg);
     if (slot->again != NULL) naq_loop_bury(w->loop, slot->again);
     naq_slot_free(&w->slots, slot);
@@ -249,6 +250,7 @@ static void take_back(naq_worker *w) {
     int n = 0;
     for (naq_slot *slot = naq_slots_done(&w->slots), *next; slot != NULL; slot = next, n++) {
         next = slot->next;
+        slot->came_back = true;
         settle(w, slot);
         naq_loop_write_if_full(w->loop);
     }
