@@ -5,6 +5,7 @@
 
 local core = require("naq.core")
 local eventually = require("spec.support.eventually")
+local process = require("spec.support.process")
 
 local nats = {}
 local running = {} -- server -> true
@@ -172,7 +173,7 @@ function Server:reload(config)
   end, 5, "the server to reload")
 end
 
-function Server:freeze() assert(core.kill(self.pid, "STOP")) end
+function Server:freeze() process.freeze(self.pid) end
 function Server:thaw() assert(core.kill(self.pid, "CONT")) end
 
 -- A shell that acts on the server while the calling thread is blocked in the core.

@@ -1,6 +1,7 @@
 -- The naq command and its workers as real processes.
 
 local core = require("naq.core")
+local eventually = require("spec.support.eventually")
 
 local process = {}
 local running = {} -- process object -> true
@@ -81,7 +82,16 @@ Process.__index = Process
 function Process:kill() assert(core.kill(self.pid, "KILL")) end
 function Process:term() assert(core.kill(self.pid, "TERM")) end
 function Process:interrupt() assert(core.kill(self.pid, "INT")) end
-function Process:freeze() assert(core.kill(self.pid, "STOP")) end
+--- SIGSTOP, and wait until it has taken effect: the process may be on a core at that moment.
+function process.freeze(pid)
+  assert(core.kill(pid, "STOP"))
+  eventually(function()
+    local state = read_file("/proc/" .. pid .. "/stat"):match("%) (%a)")
+    return state == "T" or state == "t", state
+  end, 5, "process " .. pid .. " to stand still")
+end
+
+function Process:freeze() process.freeze(self.pid) end
 function Process:thaw() assert(core.kill(self.pid, "CONT")) end
 function Process:log() return read_file(self.logfile) end
 function Process:stdout() return read_file(self.outfile) end
