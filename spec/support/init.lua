@@ -32,8 +32,13 @@ local support = {
 }
 package.loaded["spec.support"] = support
 
-support.preload = os.getenv("LD_PRELOAD")
-if (support.preload or ""):find("tsan", 1, true) then require("naq.core").setenv("LD_PRELOAD", nil) end
+-- This file may be loaded once more for a spec file, after it took the variable away: so it is kept aside.
+support.preload = os.getenv("LD_PRELOAD") or os.getenv("NAQ_SPEC_PRELOAD")
+if (support.preload or ""):find("tsan", 1, true) then
+  local setenv = require("naq.core").setenv
+  setenv("NAQ_SPEC_PRELOAD", support.preload)
+  setenv("LD_PRELOAD", nil)
+end
 
 support.eventually = require("spec.support.eventually")
 support.nats = require("spec.support.nats")
