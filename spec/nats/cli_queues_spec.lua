@@ -108,6 +108,9 @@ describe("on a server with queues", function()
   end)
 
   it("purge asks on a terminal, and takes no answer for a no", function()
+    local terminal = io.open("/dev/ptmx", "r+")
+    if not terminal then return pending("no pseudo-terminals here (a chroot without /dev/pts)") end
+    terminal:close()
     local name = support.fresh_name()
     fill(name, 2)
     local purge = ("%s -u %s queue purge %s"):format(support.root .. "/bin/naq", server.url, name)
