@@ -74,7 +74,7 @@ describe("nats-server killed with SIGKILL", function()
     end
     assert.equal(count, #ids)
 
-    local records = trail.all_ended(client, ids, 60, true)
+    local records = trail.all_ended(client, ids, FULL and 300 or 60, true)
     local runs = side:runs()
     for _, id in ipairs(ids) do
       assert.equal("completed", records[id].state)
@@ -86,7 +86,7 @@ describe("nats-server killed with SIGKILL", function()
     eventually(function()
       local left = trail.messages(client, "naq_jobs")
       return left == 0, left
-    end, 20, "the queue to be empty")
+    end, FULL and 120 or 20, "the queue to be empty")
     for _, worker in ipairs(workers) do
       assert.equal("running", (worker:wait(0)))
     end
