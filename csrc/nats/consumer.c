@@ -128,3 +128,18 @@ naq_status naq_consumer_look(naq_conn *c, const char *stream, const char *consum
     naq_buf_free(&answer);
     return status;
 }
+
+naq_status naq_consumer_delete(naq_conn *c, const char *stream, const char *consumer,
+                               naq_err *err) {
+    char subject[320], text[256];
+    naq_buf answer = {0};
+    (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DELETE.%s.%s", stream, consumer);
+    naq_status status = naq_conn_request(c, subject, "", 0, 5000, &answer, err);
+    if (status == NAQ_OK) {
+        int js = naq_reply_error((naq_slice){answer.data, answer.len}, text, sizeof text);
+        if (js != 0 && js != NAQ_JS_CONSUMER_NOT_FOUND)
+            status = naq_from_js(err, js, text, "consumer %s of stream %s", consumer, stream);
+    }
+    naq_buf_free(&answer);
+    return status;
+}

@@ -34,6 +34,8 @@ typedef struct naq_consumer_info {
 naq_status naq_consumer_ensure(naq_conn *c, const char *prefix, const char *queue,
                                naq_priority priority, int64_t ack_wait_ms, naq_consumer_info *info,
                                naq_err *err);
+/* Delete it; one that is not there is NAQ_OK. */
+naq_status naq_consumer_delete(naq_conn *c, const char *stream, const char *consumer, naq_err *err);
 /* The consumer `mover` of <prefix>_delayed. */
 naq_status naq_mover_ensure(naq_conn *c, const char *prefix, naq_err *err);
 /* How it stands now. NAQ_KEY_NOT_FOUND when it does not exist. */

@@ -104,6 +104,11 @@ static void settle(naq_doubt *d, int consumer, bool *remember) {
     *remember = true;
 }
 
+void naq_doubt_again(naq_doubt *d, int consumer) {
+    d->left[consumer] = CLEAN_RUN;
+    d->connected_us = naq_wall_us();
+}
+
 void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember) {
     if (d->left[consumer] > 0) settle(d, consumer, remember);
 }

@@ -47,6 +47,8 @@ void naq_doubt_close(naq_doubt *d);
 
 /* I/O thread: connected, or connected again, to this start of this server. */
 void naq_doubt_connected(naq_doubt *d, const naq_server_info *server);
+/* I/O thread: a consumer may have been made anew: what it delivers is in doubt again. */
+void naq_doubt_again(naq_doubt *d, int consumer);
 /* I/O thread: a consumer has nothing pending. In all three, *remember is set when
  * naq_doubt_clear() has something to do. */
 void naq_doubt_empty(naq_doubt *d, int consumer, bool *remember);

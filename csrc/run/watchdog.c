@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "nats/stream.h"
 
+enum { BEYOND_HELP_MS = 60000 }; /* a second finding within this time */
+
 void naq_watchdog_note(naq_watched *w, const naq_pull *p, int64_t now_ms) {
     bool waiting = p->credit > 0;
     bool waited = atomic_exchange_explicit(&w->waiting, waiting, memory_order_relaxed);
@@ -29,10 +31,17 @@ bool naq_watchdog_look(naq_watched *w, const naq_pull *pulls, int n, naq_conn *c
         if (naq_consumer_look(conn, stream, pulls[i].consumer, &info, &err) != NAQ_OK ||
             info.pending == 0)
             continue;
-        naq_log(
-            NAQ_WARNING,
-            "consumer %s: unhealthy: %lld pending and nothing delivered for %lld s; asking again",
-            pulls[i].consumer, (long long)info.pending, (long long)(silent_ms / 1000));
+        bool again = w[i].found_ms > 0 && now_ms - w[i].found_ms < BEYOND_HELP_MS;
+        w[i].found_ms = again ? 0 : now_ms;
+        naq_log(NAQ_WARNING,
+                "consumer %s: unhealthy: %lld pending and nothing delivered for %lld s; %s",
+                pulls[i].consumer, (long long)info.pending, (long long)(silent_ms / 1000),
+                again ? "it is made anew" : "asking again");
+        /* Asked again and still nothing: after several kills in a row 2.9.10's consumer may wait
+         * for ever to redeliver messages that are gone from the stream. A new one begins with what
+         * is there. */
+        if (again && naq_consumer_delete(conn, stream, pulls[i].consumer, &err) != NAQ_OK)
+            naq_log(NAQ_WARNING, "%s (%s)", err.message, naq_status_code(err.status));
         atomic_store(&w[i].stuck, true);
         found = true;
     }

@@ -362,7 +362,11 @@ static void want_more(naq_worker *w, int64_t now) {
     bool missing = naq_pull_tick(&w->mover.pull, now);
     for (int i = 0; i < w->n_pulls; i++) {
         missing |= naq_pull_tick(&w->pulls[i], now);
-        if (naq_watchdog_stuck(&w->watched[i])) naq_pull_reset(&w->pulls[i]);
+        if (naq_watchdog_stuck(&w->watched[i])) {
+            naq_pull_reset(&w->pulls[i]);
+            naq_doubt_again(&w->doubt,
+                            i); /* a new consumer delivers all as if for the first time */
+        }
         naq_watchdog_note(&w->watched[i], &w->pulls[i], now);
     }
     if (missing) ask_for_consumers(w);

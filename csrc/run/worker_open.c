@@ -110,8 +110,10 @@ static void chore(void *ctx) {
     naq_worker *w = ctx;
     char stream[96];
     (void)snprintf(stream, sizeof stream, "%s_jobs", w->o.prefix);
-    if (naq_watchdog_look(w->watched, w->pulls, w->n_pulls, w->conn, stream, naq_mono_ms()))
+    if (naq_watchdog_look(w->watched, w->pulls, w->n_pulls, w->conn, stream, naq_mono_ms())) {
+        make_consumers_again(w); /* one of them may have been deleted as beyond help */
         naq_loop_wake(w->loop);
+    }
     if (atomic_exchange(&w->consumers_wanted, false)) make_consumers_again(w);
     naq_doubt_clear(&w->doubt);
 }
