@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/greeting.h"
 #include "base/log.h"
+#include "nats/inbox.h"
 #include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
@@ -34,6 +35,7 @@ struct naq_conn {
     char denied[256];
     uint64_t denials;
     naq_mailbox *mailboxes; /* idle ones */
+    naq_grave *graves;      /* subscriptions ended by finalizers */
     naq_server_info known;  /* what the greeting of server known.id said */
     int cluster_size;
 };
@@ -156,6 +158,7 @@ void naq_conn_drop(naq_conn *c) {
     atomic_store(&c->closing, true);
     natsConnection_Close(nc);
     naq_mailbox_free_all(c->mailboxes); /* after the close: nothing arrives for them any more */
+    naq_graves_free_all(c->graves);
     natsConnection_Destroy(nc);
     let_go(c);
 }
@@ -172,6 +175,21 @@ void naq_conn_mailbox_put(naq_conn *c, naq_mailbox *box) {
     pthread_mutex_lock(&c->mu);
     box->next = c->mailboxes;
     c->mailboxes = box;
+    pthread_mutex_unlock(&c->mu);
+}
+
+naq_grave *naq_conn_graves_take(naq_conn *c) {
+    pthread_mutex_lock(&c->mu);
+    naq_grave *all = c->graves;
+    c->graves = NULL;
+    pthread_mutex_unlock(&c->mu);
+    return all;
+}
+
+void naq_conn_graves_put(naq_conn *c, naq_grave *grave) {
+    pthread_mutex_lock(&c->mu);
+    grave->next = c->graves;
+    c->graves = grave;
     pthread_mutex_unlock(&c->mu);
 }
 

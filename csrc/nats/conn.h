@@ -122,6 +122,11 @@ bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *e
 struct naq_mailbox *naq_conn_mailbox_take(naq_conn *c);
 void naq_conn_mailbox_put(naq_conn *c, struct naq_mailbox *box);
 
+/* The subscriptions that inbox.h's naq_unsubscribe_later() ended, which alone calls these. Take
+ * empties the list. */
+struct naq_grave *naq_conn_graves_take(naq_conn *c);
+void naq_conn_graves_put(naq_conn *c, struct naq_grave *grave);
+
 /* The servers as they may be printed; lives as long as c. */
 const char *naq_conn_servers_peek(const naq_conn *c);
 /* The process that opened c. */

@@ -26,8 +26,28 @@ naq_status naq_subscribe(naq_conn *c, const char *subject, natsSubscription **ou
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub) {
     naq_err ignored;
     if (sub == NULL) return;
+    naq_grave *old = naq_conn_graves_take(c);
     if (natsSubscription_Unsubscribe(sub) == NATS_OK) (void)naq_conn_flush(c, FLUSH_MS, &ignored);
     natsSubscription_Destroy(sub);
+    naq_graves_free_all(old);
+}
+
+void naq_unsubscribe_later(naq_conn *c, natsSubscription *sub) {
+    if (sub == NULL) return;
+    naq_grave *grave = malloc(sizeof *grave);
+    (void)natsSubscription_Unsubscribe(sub);
+    if (grave == NULL) return; /* out of memory: a leak is better than a crash of the reader */
+    grave->sub = sub;
+    naq_conn_graves_put(c, grave);
+}
+
+void naq_graves_free_all(naq_grave *first) {
+    while (first != NULL) {
+        naq_grave *grave = first;
+        first = grave->next;
+        natsSubscription_Destroy(grave->sub);
+        free(grave);
+    }
 }
 
 static natsStatus open_inbox(natsConnection *nc, natsSubscription **sub, char *prefix, size_t size,

@@ -13,6 +13,17 @@ naq_status naq_subscribe(naq_conn *c, const char *subject, natsSubscription **ou
  * destroyed a moment ago. NULL is fine. */
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub);
 
+/* The same for finalizers: never waits for the network. The subscription ends now, and its memory
+ * goes with the next naq_unsubscribe() on this connection, or with the connection. NULL is fine. */
+void naq_unsubscribe_later(naq_conn *c, natsSubscription *sub);
+
+/* A subscription that ended and may still be in the reader's hands. */
+typedef struct naq_grave {
+    natsSubscription *sub;
+    struct naq_grave *next;
+} naq_grave;
+void naq_graves_free_all(naq_grave *first); /* for conn.c: the connection is closed */
+
 /* One of several requests. */
 typedef struct naq_ask {
     char subject[192];

@@ -106,6 +106,13 @@ naq_status naq_pool_acquire(naq_conn **out, const naq_conn_options *o, naq_err *
     return status;
 }
 
+void naq_pool_retain(naq_conn *c) {
+    pthread_mutex_lock(&mu);
+    for (entry *e = entries; e != NULL; e = e->next)
+        if (e->conn == c) e->users++;
+    pthread_mutex_unlock(&mu);
+}
+
 void naq_pool_release(naq_conn *c) {
     naq_err ignored;
     if (c == NULL || naq_pool_check(c, &ignored) != NAQ_OK) return; /* the parent's, not ours */

@@ -11,6 +11,9 @@
 
 /* [blocks] Shared and counted: each acquire needs one release. */
 naq_status naq_pool_acquire(naq_conn **out, const naq_conn_options *o, naq_err *err);
+/* One more reference to a connection that the caller holds: for handles that outlive the one they
+ * came from. */
+void naq_pool_retain(naq_conn *c);
 /* The last release closes the connection, outside the lock and without waiting for the network: who
  * has published and wants it gone out calls naq_conn_flush() before. NULL is fine. */
 void naq_pool_release(naq_conn *c);
