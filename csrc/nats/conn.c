@@ -121,6 +121,19 @@ static natsStatus set_callbacks(natsOptions *options, naq_conn *c) {
     return s;
 }
 
+naq_status naq_conn_dial(natsConnection **out, natsOptions *options, const naq_conn_options *o,
+                         naq_err *err) {
+    natsStatus s = natsConnection_Connect(out, options);
+    if (s == NATS_OK) return NAQ_OK;
+    char servers[256];
+    naq_conn_servers_public(o, servers, sizeof servers);
+    if (s == NATS_TIMEOUT)
+        return naq_fail(
+            err, NAQ_TIMEOUT, "no answer from %s in %lld ms", servers,
+            (long long)(o->connection_timeout_ms > 0 ? o->connection_timeout_ms : 5000));
+    return naq_from_nats(err, s, 0, "cannot connect to %s", servers);
+}
+
 naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err) {
     natsOptions *options = NULL;
     naq_status status = naq_conn_options_make(&options, o, err);
@@ -135,16 +148,11 @@ naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err
     pthread_mutex_init(&c->mu, NULL);
     naq_conn_servers_public(o, c->servers, sizeof c->servers);
     natsStatus s = set_callbacks(options, c);
-    if (s == NATS_OK) s = natsConnection_Connect(&c->nc, options);
-    if (s == NATS_OK) {
+    status = s == NATS_OK ? naq_conn_dial(&c->nc, options, o, err)
+                          : naq_from_nats(err, s, 0, "opening a connection to %s", c->servers);
+    if (status == NAQ_OK) {
         *out = c;
     } else {
-        if (s == NATS_TIMEOUT)
-            status = naq_fail(
-                err, NAQ_TIMEOUT, "no answer from %s in %lld ms", c->servers,
-                (long long)(o->connection_timeout_ms > 0 ? o->connection_timeout_ms : 5000));
-        else
-            status = naq_from_nats(err, s, 0, "cannot connect to %s", c->servers);
         let_go(c); /* a connection that never was calls no "closed" */
         let_go(c);
     }

@@ -1,7 +1,8 @@
 /* conn.h -- one connection to NATS: options, opening, what is known about the server.
  *
- * conn.c is the only file that opens a connection. Everything that outlives a call holds a naq_conn
- * through pool.h (shared) or opens its own (the worker's hot connection). */
+ * conn.c is the only file that opens a connection, which spec/unit/layers_spec.lua checks.
+ * Everything that outlives a call holds a naq_conn through pool.h (shared) or has one of its own
+ * opened with naq_conn_dial() (the worker's hot connection). */
 #ifndef NAQ_NATS_CONN_H
 #define NAQ_NATS_CONN_H
 
@@ -49,10 +50,13 @@ struct __natsConnection;
 struct __natsOptions;
 struct __natsConnection *naq_conn_nats_peek(naq_conn *c); /* for the other files of csrc/nats */
 
-/* natsOptions filled from o, everything but event loop and callbacks: for conn.c and loop.c, which
- * alone open connections. The caller destroys it. */
+/* natsOptions filled from o, everything but event loop and callbacks. The caller destroys it. */
 naq_status naq_conn_options_make(struct __natsOptions **out, const naq_conn_options *o,
                                  naq_err *err);
+/* [blocks] The call behind every connection of the process: options made from o, with the caller's
+ * event loop and callbacks. *out is the caller's. Errors as naq_conn_open. */
+naq_status naq_conn_dial(struct __natsConnection **out, struct __natsOptions *options,
+                         const naq_conn_options *o, naq_err *err);
 
 /* A deep copy that outlives the caller's strings, and a key that is equal for equal servers and
  * credentials (a pool key; contains secrets, never print it). */

@@ -134,14 +134,13 @@ static void on_closed(natsConnection *nc, void *arg) {
 
 /* Opening and closing */
 
-static natsStatus connect_loop(naq_loop *loop, natsOptions *options) {
+static natsStatus attach_loop(naq_loop *loop, natsOptions *options) {
     natsStatus s = natsOptions_SetEventLoop(options, loop, on_attach, on_read, on_write, on_detach);
     if (s == NATS_OK) s = natsOptions_SetSendAsap(options, true);
     if (s == NATS_OK) s = natsOptions_SetMaxPendingMsgs(options, 1 << 20);
     if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(options, on_lost, loop);
     if (s == NATS_OK) s = natsOptions_SetReconnectedCB(options, on_restored, loop);
     if (s == NATS_OK) s = natsOptions_SetClosedCB(options, on_closed, loop);
-    if (s == NATS_OK) s = natsConnection_Connect(&loop->nc, options);
     return s;
 }
 
@@ -179,12 +178,14 @@ naq_status naq_loop_open(naq_loop **out, const naq_conn_options *o,
     }
     status = naq_conn_options_make(&options, o, err);
     if (status != NAQ_OK) goto done;
-    natsStatus s = connect_loop(loop, options);
-    if (s == NATS_OK) s = open_inbox(loop);
+    natsStatus s = attach_loop(loop, options);
+    if (s == NATS_OK) {
+        status = naq_conn_dial(&loop->nc, options, o, err);
+        if (status != NAQ_OK) goto done;
+        s = open_inbox(loop);
+    }
     if (s != NATS_OK) {
-        char servers[256];
-        naq_conn_servers_public(o, servers, sizeof servers);
-        status = naq_from_nats(err, s, 0, "connecting to %s", servers);
+        status = naq_from_nats(err, s, 0, "hot connection");
         goto done;
     }
     *out = loop;

@@ -15,6 +15,11 @@ local DOORS = {
   },
 }
 
+-- libnats' functions that open a connection, and the one file that calls them: what is to hold for
+-- every connection (secrets kept out of messages, timeouts, the fork guard) has one place.
+local CONNECTS = { "natsConnection_Connect%s*%(", "natsConnection_ConnectTo%s*%(" }
+local CONNECTOR = "csrc/nats/conn.c"
+
 -- Lua, from the bottom: a module may require modules of lower rows only; neighbours on a row do not
 -- know each other.
 local LUA_ROWS = {
@@ -56,6 +61,10 @@ local function matches_any(text, patterns)
   return false
 end
 
+local function without_c_comments(text)
+  return (text:gsub("/%*.-%*/", " "):gsub("//[^\n]*", ""))
+end
+
 --- What is wrong with one C file, as a list of sentences.
 local function check_c(path, text, exists)
   local problems = {}
@@ -80,6 +89,9 @@ local function check_c(path, text, exists)
         end
       end
     end
+  end
+  if path ~= CONNECTOR and matches_any(without_c_comments(text), CONNECTS) then
+    bad("opens a connection, which only %s does", CONNECTOR)
   end
   return problems
 end
@@ -182,6 +194,14 @@ describe("the layers", function()
       assert.matches("not written from csrc/", c("csrc/base/log.c", '#include "log.h"')[1])
       local gone = check_c("csrc/base/log.c", '\n#include "base/gone.h"\n', function() return false end)
       assert.matches("does not exist", gone[1])
+    end)
+
+    it("catches a connection opened elsewhere than in conn.c", function()
+      local call = "    s = natsConnection_Connect (&nc, options);"
+      assert.matches("only csrc/nats/conn.c", c("csrc/nats/loop.c", call)[1])
+      assert.matches("only csrc/nats/conn.c", c("csrc/nats/kv.c", "natsConnection_ConnectTo(&nc, url);")[1])
+      assert.same({}, c("csrc/nats/conn.c", call))
+      assert.same({}, c("csrc/nats/loop.c", "/* natsConnection_Connect() is conn.c's. */"))
     end)
 
     it("catches a require of a layer above or of a neighbour", function()
