@@ -96,6 +96,28 @@ config.KEYS = {
     flat = "max_outstanding_pings",
     doc = "unanswered pings before the connection counts as lost",
   }),
+  key("nats.pool_size", {
+    type = "integer",
+    min = 1,
+    max = 1024,
+    default = 4,
+    flat = "pool_size",
+    doc = "connections at most with the same servers and credentials, shared by all threads",
+  }),
+  key("nats.drain_timeout", {
+    type = "number",
+    min = 0.001,
+    default = 30,
+    flat = "drain_timeout",
+    doc = "seconds that conn:drain() gives to what is on its way",
+  }),
+  key("nats.flush_timeout", {
+    type = "number",
+    min = 0.001,
+    default = 5,
+    flat = "flush_timeout",
+    doc = "seconds that conn:flush() waits",
+  }),
   key("nats.replicas", {
     type = "integer",
     min = 1,
@@ -394,6 +416,9 @@ function config.connect_options(resolved)
     max_reconnect_attempts = nats.max_reconnect_attempts,
     ping_interval = nats.ping_interval,
     max_outstanding_pings = nats.max_outstanding_pings,
+    pool_size = nats.pool_size,
+    drain_timeout = nats.drain_timeout,
+    flush_timeout = nats.flush_timeout,
   }
 end
 

@@ -104,6 +104,32 @@ function naq.worker(options)
   return worker, message, code
 end
 
+-- Functions of naq.connections, which is loaded with the first of them that is called.
+local function lazily(name)
+  naq[name] = function(...)
+    naq[name] = require("naq.connections")[name]
+    return naq[name](...)
+  end
+end
+
+for _, name in ipairs({
+  "with_connection",
+  "with_jetstream",
+  "with_kv",
+  "uses_connection",
+  "uses_jetstream",
+}) do
+  lazily(name)
+end
+
+--- A raw NATS connection out of the process-wide pool. See connection.lua for what it can do.
+---@param options? table  as for naq.connect()
+---@return naq.Connection? connection, string? message, naq.Code? code
+function naq.connection(options)
+  local conn, message, code = require("naq.connections").connect(options, 2)
+  return conn, message, code
+end
+
 --- Define a job: naq.job(name, function) or naq.job(name, options, function). A worker that loads the
 --- file runs it; elsewhere the definition is only recorded.
 ---@param name string

@@ -28,6 +28,8 @@ local LUA_ROWS = {
   { "options" },
   { "policy" }, -- the options that enqueueing and job files share
   { "config", "definitions", "jetstream", "job", "retry" },
+  { "connection" },
+  { "connections" },
   { "workers" },
   { "lookup" },
   { "queue", "results" },

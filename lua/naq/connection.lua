@@ -1,0 +1,96 @@
+-- connection.lua -- a raw NATS connection: a counted handle on one of the process-wide pool's.
+--
+-- Wraps the core's handle (field `core`). Handles are cheap and belong to one Lua state; several of them,
+-- in several states and threads, share a connection. Closing one gives the connection back to the pool,
+-- which keeps it open for the next.
+---@class naq.Connection
+---@field core naq.CoreConn
+---@field config naq.Config
+---@field closed boolean
+local Connection = {}
+Connection.__index = Connection
+Connection.__name = "naq.Connection"
+
+local connection = {}
+
+--- Wrap a core handle, which is the new object's from now on.
+---@param core naq.CoreConn
+---@param config naq.Config  as naq.config resolved it
+---@return naq.Connection
+function connection.new(core, config)
+  return setmetatable({ core = core, config = config, closed = false }, Connection)
+end
+
+--- Give the connection back. What was published has gone out by then. A closed handle raises when it is
+--- used; closing twice is fine.
+function Connection:close()
+  if self.closed then return end
+  self.closed = true
+  self.core:close()
+end
+
+Connection.__close = Connection.close
+
+--- The core's handle, or an error at `level` (1: the calling function) when this one is closed. For what
+--- is built on a connection.
+---@param level integer
+---@return naq.CoreConn
+function Connection:use(level)
+  if self.closed then error("this connection is closed", level + 1) end
+  return self.core
+end
+
+local function check_string(value, what, level)
+  if type(value) ~= "string" then
+    error(("%s must be a string, not a %s"):format(what, type(value)), level + 1)
+  end
+end
+
+local function check_seconds(value, level)
+  if value ~= nil and not (type(value) == "number" and value > 0 and value < 1e6) then
+    error("a positive number of seconds expected", level + 1)
+  end
+  return value
+end
+
+--- Publish without an answer. Buffered: flush() waits until the server has it.
+---@param subject string
+---@param data? string
+---@param headers? table<string, string>
+---@return true? done, string? message, naq.Code? code
+function Connection:publish(subject, data, headers)
+  local core = self:use(2)
+  check_string(subject, "subject", 2)
+  local done, message, code = core:publish(subject, data, headers)
+  return done, message, code
+end
+
+--- One request and its answer.
+---@param subject string
+---@param data? string
+---@param seconds? number  5
+---@param headers? table<string, string>
+---@return string? data, table<string, string>|string headers_or_message, naq.Code? code
+function Connection:request(subject, data, seconds, headers)
+  local core = self:use(2)
+  check_string(subject, "subject", 2)
+  local answer, more, code = core:request(subject, data, check_seconds(seconds, 2), headers)
+  return answer, more, code
+end
+
+--- What it is connected to: { url, server_id, server_name, version, cluster, max_payload, rtt }.
+---@return table? info, string? message, naq.Code? code
+function Connection:info()
+  local info, message, code = self:use(2):info()
+  return info, message, code
+end
+
+--- JetStream on this connection: streams, consumers, key-value buckets. Valid as long as this handle is
+--- open.
+---@return naq.JetStream
+function Connection:jetstream()
+  self:use(2)
+  return require("naq.jetstream").new(self)
+end
+
+return connection
