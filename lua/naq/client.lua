@@ -4,7 +4,7 @@ local config = require("naq.config")
 local core = require("naq.core")
 local errors = require("naq.errors")
 local job = require("naq.job")
-local jetstream = require("naq.jetstream")
+local jetstream_api = require("naq.jetstream_api")
 local queue = require("naq.queue")
 local results = require("naq.results")
 local workers = require("naq.workers")
@@ -133,7 +133,7 @@ end
 function Client:queues()
   local conn, stream = self:use(2).conn, self.prefix .. "_jobs"
   local known, accounted = {}, 0
-  local ok, message, code = jetstream.each_consumer(conn, stream, function(info)
+  local ok, message, code = jetstream_api.each_consumer(conn, stream, function(info)
     local name = info.name:match("^(.+)_high$") or info.name:match("^(.+)_normal$")
       or info.name:match("^(.+)_low$")
     if name then
@@ -142,14 +142,14 @@ function Client:queues()
     end
   end)
   local info
-  if ok then info, message, code = jetstream.call(conn, "STREAM.INFO", stream) end
+  if ok then info, message, code = jetstream_api.call(conn, "STREAM.INFO", stream) end
   if not info then
     if code == errors.KEY_NOT_FOUND then return {} end
     return nil, message, code
   end
   -- Jobs that no consumer counts stand on queues that nobody has served yet: read the subjects then.
   if info.state.messages > accounted then
-    ok, message, code = jetstream.each_subject(conn, stream, self.prefix .. ".q.>", function(subject)
+    ok, message, code = jetstream_api.each_subject(conn, stream, self.prefix .. ".q.>", function(subject)
       known[subject:match("([^.]+)%.[^.]+%.[^.]+$")] = true
     end)
     if not ok then return nil, message, code end

@@ -5,7 +5,7 @@
 -- new place before it leaves the old one. So a look that finds nothing is repeated once before it counts.
 local core = require("naq.core")
 local errors = require("naq.errors")
-local jetstream = require("naq.jetstream")
+local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local workers = require("naq.workers")
 
@@ -60,7 +60,7 @@ end
 -- The subjects of a stream that end in the id.
 local function subjects_of(client, stream, filter)
   local found = {}
-  local ok, message, code = jetstream.each_subject(client.conn, stream, filter, function(subject)
+  local ok, message, code = jetstream_api.each_subject(client.conn, stream, filter, function(subject)
     found[#found + 1] = subject
   end)
   if ok then return found end
@@ -220,7 +220,7 @@ local MOST_READ = 1000
 ---@return table<string, integer>? counts, string? message, naq.Code? code
 function lookup.delayed_by_queue(client)
   local stream, filter = client.prefix .. "_delayed", client.prefix .. ".d.>"
-  local count, message, code = jetstream.count_subjects(client.conn, stream, filter)
+  local count, message, code = jetstream_api.count_subjects(client.conn, stream, filter)
   if not count then
     if nowhere(code) then return {} end
     return nil, message, code

@@ -4,7 +4,7 @@
 -- where no options are given.
 local core = require("naq.core")
 local errors = require("naq.errors")
-local jetstream = require("naq.jetstream")
+local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
 local options = require("naq.options")
@@ -264,7 +264,8 @@ function Queue:purge()
   for _, priority in ipairs(job.PRIORITIES) do
     -- Exactly a consumer's filter: after a narrower purge nats-server 2.9.10 never delivers the rest.
     local body = { filter = self.subjects[priority] .. "*" }
-    local answer, message, code = jetstream.call(client.conn, "STREAM.PURGE", client.prefix .. "_jobs", body)
+    local stream = client.prefix .. "_jobs"
+    local answer, message, code = jetstream_api.call(client.conn, "STREAM.PURGE", stream, body)
     if not answer then
       if code == errors.KEY_NOT_FOUND then return 0 end
       return nil, context(self, message), code
@@ -280,11 +281,11 @@ local function count_priority(self, priority)
   local client = self.client
   local stream = client.prefix .. "_jobs"
   local consumer = ("%s.%s_%s"):format(stream, self.name, priority)
-  local info, message, code = jetstream.call(client.conn, "CONSUMER.INFO", consumer)
+  local info, message, code = jetstream_api.call(client.conn, "CONSUMER.INFO", consumer)
   if info then return info.num_pending or 0, info.num_ack_pending or 0 end
   if code ~= errors.KEY_NOT_FOUND then return nil, message, code end
   local count
-  count, message, code = jetstream.count_subjects(client.conn, stream, self.subjects[priority] .. "*")
+  count, message, code = jetstream_api.count_subjects(client.conn, stream, self.subjects[priority] .. "*")
   if count then return count, 0 end
   if code == errors.KEY_NOT_FOUND then return 0, 0 end
   return nil, message, code
@@ -311,7 +312,7 @@ function Queue:stats()
   end
 
   local filter = ("%s.f.%s.*"):format(client.prefix, self.name)
-  local failed, message, code = jetstream.count_subjects(client.conn, client.prefix .. "_failed", filter)
+  local failed, message, code = jetstream_api.count_subjects(client.conn, client.prefix .. "_failed", filter)
   if not failed and code ~= errors.KEY_NOT_FOUND then return nil, context(self, message), code end
   stats.failed = failed or 0
 

@@ -1,7 +1,7 @@
 -- Consumers that vanish under a running worker, which makes them again and goes on.
 
 local core = require("naq.core")
-local jetstream = require("naq.jetstream")
+local jetstream_api = require("naq.jetstream_api")
 local support = require("spec.support")
 local nats, trail = support.nats, support.trail
 
@@ -29,7 +29,7 @@ describe("a consumer deleted under a worker", function()
   local function recovery(stream, consumers, enqueue)
     for _, consumer in ipairs(consumers) do
       -- 2.9.10 may complain about a file that it writes itself meanwhile; the consumer is gone.
-      local _, message, code = jetstream.call(client.conn, "CONSUMER.DELETE", stream .. "." .. consumer)
+      local _, message, code = jetstream_api.call(client.conn, "CONSUMER.DELETE", stream .. "." .. consumer)
       assert.is_true(not code or message:find("directory not empty", 1, true) ~= nil, message)
     end
     local before = core.mono()

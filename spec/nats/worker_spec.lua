@@ -310,7 +310,7 @@ describe("a worker", function()
       env = { NAQ_DEFAULT_ACK_WAIT = "7" },
     })
     local function ack_wait()
-      local info = require("naq.jetstream").call(client.conn, "CONSUMER.INFO", "naq_jobs." .. target .. "_normal")
+      local info = require("naq.jetstream_api").call(client.conn, "CONSUMER.INFO", "naq_jobs." .. target .. "_normal")
       return info and info.config.ack_wait
     end
     eventually(function() return ack_wait() == 7e9 end, 10, "the consumer")

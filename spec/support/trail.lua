@@ -3,7 +3,7 @@
 
 local core = require("naq.core")
 local eventually = require("spec.support.eventually")
-local jetstream = require("naq.jetstream")
+local jetstream_api = require("naq.jetstream_api")
 
 local Trail = {}
 Trail.__index = Trail
@@ -55,13 +55,13 @@ end
 
 --- How many messages a stream holds.
 function trail.messages(client, stream)
-  return assert(jetstream.call(client.conn, "STREAM.INFO", stream)).state.messages
+  return assert(jetstream_api.call(client.conn, "STREAM.INFO", stream)).state.messages
 end
 
 -- What the consumers have left for workers.
 local function to_deliver(client)
   local n = 0
-  assert(jetstream.each_consumer(client.conn, "naq_jobs", function(info) n = n + info.num_pending end))
+  assert(jetstream_api.each_consumer(client.conn, "naq_jobs", function(info) n = n + info.num_pending end))
   return n
 end
 
@@ -115,7 +115,7 @@ end
 --- value holds stays text.
 function trail.letters(client, only)
   local letters, filter = {}, "naq.f.*." .. (only or "*")
-  assert(jetstream.each_subject(client.conn, "naq_failed", filter, function(subject)
+  assert(jetstream_api.each_subject(client.conn, "naq_failed", filter, function(subject)
     local text = assert(client.conn:last_msg("naq_failed", subject))
     letters[subject:match("[^.]+$")] = core.decode(text) or text
   end))

@@ -27,7 +27,7 @@ local LUA_ROWS = {
   { "errors", "version" },
   { "options" },
   { "policy" }, -- the options that enqueueing and job files share
-  { "config", "definitions", "jetstream", "job", "retry" },
+  { "config", "definitions", "jetstream_api", "job", "retry" },
   { "connection" },
   { "connections" },
   { "workers" },

@@ -3,7 +3,7 @@
 -- there (an empty server) is no problem.
 
 local core = require("naq.core")
-local jetstream = require("naq.jetstream")
+local jetstream_api = require("naq.jetstream_api")
 
 local checks = {}
 
@@ -35,7 +35,7 @@ end
 --- JetStream: enabled at all, and room left.
 ---@return boolean usable  false: nothing else can be asked
 function checks.jetstream(client, report)
-  local answer, message, code = jetstream.call(client.conn, "INFO")
+  local answer, message, code = jetstream_api.call(client.conn, "INFO")
   if not answer then
     if code == "NO_JETSTREAM" then
       message = "JetStream is not enabled: start nats-server with --jetstream"
@@ -67,7 +67,7 @@ end
 local function existing(client)
   local found, offset = {}, 0
   repeat
-    local page, message = jetstream.call(client.conn, "STREAM.LIST", nil, { offset = offset })
+    local page, message = jetstream_api.call(client.conn, "STREAM.LIST", nil, { offset = offset })
     if not page then return nil, message end
     local streams = page.streams or {}
     for i = 1, #streams do
@@ -148,10 +148,10 @@ function checks.clock(client, report)
   }
   local before = core.now()
   local body = { stream_name = stream, config = config }
-  local made = jetstream.call(client.conn, "CONSUMER.CREATE", stream, body)
+  local made = jetstream_api.call(client.conn, "CONSUMER.CREATE", stream, body)
   local after = core.now()
   if not made then return end
-  jetstream.call(client.conn, "CONSUMER.DELETE", ("%s.%s"):format(stream, made.name))
+  jetstream_api.call(client.conn, "CONSUMER.DELETE", ("%s.%s"):format(stream, made.name))
   local theirs = epoch(made.created)
   if not theirs then return end
   local difference = theirs - (before + after) / 2

@@ -1,9 +1,9 @@
--- jetstream.lua -- JetStream's JSON API, as far as the Lua layer asks it: what streams and consumers
+-- jetstream_api.lua -- JetStream's JSON API, as far as the Lua layer asks it: what streams and consumers
 -- say about themselves, and purging. All functions wait for the network.
 local core = require("naq.core")
 local errors = require("naq.errors")
 
-local jetstream = {}
+local jetstream_api = {}
 
 local SECONDS = 5
 
@@ -16,13 +16,13 @@ local CODES = {
   [NO_JETSTREAM] = errors.NO_JETSTREAM,
 }
 
---- One call: jetstream.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
+--- One call: jetstream_api.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
 ---@param conn naq.CoreConn
 ---@param api string
 ---@param object string?  stream, or "stream.consumer"; nil for the account as a whole
 ---@param body table?
 ---@return table? answer, string? message, naq.Code? code  KEY_NOT_FOUND: no such stream or consumer
-function jetstream.call(conn, api, object, body)
+function jetstream_api.call(conn, api, object, body)
   local request = ""
   if body then
     local message, code
@@ -48,20 +48,20 @@ local PAST_THE_END = 2147483647
 
 --- How many subjects of a stream match. One message a subject: how many messages.
 ---@return integer? count, string? message, naq.Code? code
-function jetstream.count_subjects(conn, stream, filter)
+function jetstream_api.count_subjects(conn, stream, filter)
   local body = { subjects_filter = filter, offset = PAST_THE_END }
-  local info, message, code = jetstream.call(conn, "STREAM.INFO", stream, body)
+  local info, message, code = jetstream_api.call(conn, "STREAM.INFO", stream, body)
   if not info then return nil, message, code end
   return info.total or 0
 end
 
 --- Call visit(subject) for each subject that matches, page by page, in no order.
 ---@return true? done, string? message, naq.Code? code
-function jetstream.each_subject(conn, stream, filter, visit)
+function jetstream_api.each_subject(conn, stream, filter, visit)
   local offset = 0
   repeat
     local body = { subjects_filter = filter, offset = offset }
-    local info, message, code = jetstream.call(conn, "STREAM.INFO", stream, body)
+    local info, message, code = jetstream_api.call(conn, "STREAM.INFO", stream, body)
     if not info then return nil, message, code end
     for subject in pairs(info.state.subjects or {}) do
       visit(subject)
@@ -73,10 +73,10 @@ end
 
 --- Call visit(info) for each consumer of a stream.
 ---@return true? done, string? message, naq.Code? code
-function jetstream.each_consumer(conn, stream, visit)
+function jetstream_api.each_consumer(conn, stream, visit)
   local offset = 0
   repeat
-    local page, message, code = jetstream.call(conn, "CONSUMER.LIST", stream, { offset = offset })
+    local page, message, code = jetstream_api.call(conn, "CONSUMER.LIST", stream, { offset = offset })
     if not page then return nil, message, code end
     local consumers = page.consumers or {}
     for i = 1, #consumers do
@@ -87,4 +87,4 @@ function jetstream.each_consumer(conn, stream, visit)
   return true
 end
 
-return jetstream
+return jetstream_api
