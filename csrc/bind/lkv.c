@@ -72,23 +72,6 @@ static int lnaq_conn_kv_update(lua_State *L) {
     return put(L, expected);
 }
 
-/* A key that was deleted has a marker, and the write must expect the marker's revision. */
-static naq_status create(naq_conn *c, const char *bucket, const char *key, const char *value,
-                         size_t len, uint64_t *revision, naq_err *err) {
-    naq_kv_entry entry;
-    naq_status status = naq_kv_put(c, bucket, key, value, len, 0, revision, err);
-    if (status != NAQ_WRONG_REVISION) return status;
-    status = naq_kv_get(c, bucket, key, &entry, err);
-    naq_buf_free(&entry.value);
-    if (status == NAQ_KEY_NOT_FOUND)
-        status = naq_kv_put(c, bucket, key, value, len, (int64_t)entry.revision, revision, err);
-    else if (status == NAQ_OK)
-        status = NAQ_WRONG_REVISION;
-    if (status == NAQ_WRONG_REVISION)
-        return naq_fail(err, NAQ_KEY_EXISTS, "key %s of bucket %s exists", key, bucket);
-    return status;
-}
-
 static int lnaq_conn_kv_create(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
     size_t len;
@@ -98,7 +81,7 @@ static int lnaq_conn_kv_create(lua_State *L) {
     uint64_t revision;
     naq_err err;
     if (naq_pool_check(c, &err) != NAQ_OK ||
-        create(c, bucket, key, value, len, &revision, &err) != NAQ_OK)
+        naq_kv_create(c, bucket, key, value, len, &revision, &err) != NAQ_OK)
         return lnaq_fail(L, &err);
     lnaq_pushint64(L, (int64_t)revision);
     return 1;

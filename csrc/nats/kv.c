@@ -1,208 +1,146 @@
-/* kv.c -- one key at a time: read from the stream's leader, written under a condition. Any thread.
+/* kv.c -- one key written, under a condition or none. Any thread.
  *
- * The listing is in kvlist.c. */
+ * Reading is in kvget.c, listing in kvlist.c, watching in kvwatch.c. */
 #include "nats/kv.h"
 
 #include <nats/nats.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/clock.h"
+#include "nats/kvask.h"
+#include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
 
-enum {
-    ATTEMPT_MS = 5000,
-    BUDGET_MS = 30000,   /* a leader change takes 4 to 8 s */
-    NOBODY_MS = 2000,    /* JetStream itself does not answer: not worth the whole budget */
-    FIRST_PAUSE_MS = 20, /* between attempts, doubling */
-    LAST_PAUSE_MS = 250
-};
+enum { CREATE_TRIES = 5 };
 
-static bool key_valid(const char *key) {
-    size_t n = strlen(key);
-    if (n == 0 || n > 128 || key[0] == '.' || key[n - 1] == '.') return false;
-    return strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_/=.") == n;
-}
+typedef struct writing {
+    naq_conn *c;
+    const char *bucket, *key;
+    const void *value;
+    size_t len;
+    int64_t expected;
+    const char *marker; /* DEL, PURGE; NULL: a value */
+} writing;
 
-static naq_status check_names(const char *bucket, const char *key, naq_err *err) {
-    if (strlen(bucket) > 96 || bucket[0] == '\0' || strpbrk(bucket, " .*>\t\r\n\"\\") != NULL)
-        return naq_fail(err, NAQ_INVALID, "\"%.96s\" is no bucket name", bucket);
-    if (!key_valid(key))
-        return naq_fail(err, NAQ_INVALID, "\"%.96s\" is no key: 1 to 128 of A-Za-z0-9-_/=.", key);
-    return NAQ_OK;
-}
-
-static void pause_ms(int64_t *ms) {
-    struct timespec t = {.tv_sec = *ms / 1000, .tv_nsec = (*ms % 1000) * 1000000};
-    (void)nanosleep(&t, NULL);
-    *ms = *ms * 2 > LAST_PAUSE_MS ? LAST_PAUSE_MS : *ms * 2;
-}
-
-static bool worth_again(naq_status status) {
-    return status == NAQ_TIMEOUT || status == NAQ_CONNECTION;
-}
-
-/* STREAM.MSG.GET for the key, again while the stream has no leader. */
-static naq_status get_last(naq_conn *c, const char *bucket, const char *key, naq_buf *answer,
-                           naq_err *err) {
-    char subject[160], request[320], text[256];
-    int64_t end = naq_mono_ms() + BUDGET_MS, pause = FIRST_PAUSE_MS;
-    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", bucket);
-    int n = snprintf(request, sizeof request, "{\"last_by_subj\":\"$KV.%s.%s\"}", bucket, key);
-    for (;;) {
-        naq_buf_clear(answer);
-        naq_status status =
-            naq_conn_request(c, subject, request, (size_t)n, ATTEMPT_MS, answer, err);
-        if (status == NAQ_OK) {
-            int js = naq_reply_error((naq_slice){answer->data, answer->len}, text, sizeof text);
-            if (js == 0) return NAQ_OK;
-            status = naq_from_js(err, js, text, "key %s of bucket %s", key, bucket);
-        }
-        if (!worth_again(status) || naq_conn_dead(c) || naq_mono_ms() + pause > end) return status;
-        pause_ms(&pause);
-    }
-}
-
-static bool is_marker(const naq_stored *m) {
-    naq_slice operation = naq_stored_header(m, "KV-Operation");
-    return operation.at != NULL && (operation.len == 3 || operation.len == 5); /* DEL, PURGE */
-}
-
-naq_status naq_kv_get(naq_conn *c, const char *bucket, const char *key, naq_kv_entry *entry,
-                      naq_err *err) {
-    memset(entry, 0, sizeof *entry);
-    naq_status status = check_names(bucket, key, err);
-    if (status != NAQ_OK) return status;
-    naq_buf answer = {0};
-    naq_stored m = {0};
-    status = get_last(c, bucket, key, &answer, err);
-    if (status == NAQ_OK && !naq_reply_stored((naq_slice){answer.data, answer.len}, &m))
-        status = naq_fail(err, NAQ_CONNECTION, "key %s of bucket %s: an answer that is none", key,
-                          bucket);
-    if (status == NAQ_OK) {
-        entry->revision = m.sequence;
-        entry->created_us = m.time_us;
-        if (is_marker(&m))
-            status = naq_fail(err, NAQ_KEY_NOT_FOUND, "key %s of bucket %s: deleted", key, bucket);
-    }
-    if (status == NAQ_OK) {
-        entry->value = m.data;
-        memset(&m.data, 0, sizeof m.data);
-    }
-    naq_stored_free(&m);
-    naq_buf_free(&answer);
-    return status;
-}
-
-/* One publish and its ack. NATS_TIMEOUT and the like: its fate is unknown. */
-static natsStatus attempt(naq_conn *c, natsMsg *m, uint64_t *revision, int *js, char *text,
-                          size_t size) {
-    natsMsg *reply = NULL;
-    *js = 0;
-    natsStatus s = natsConnection_RequestMsg(&reply, naq_conn_nats_peek(c), m, ATTEMPT_MS);
-    if (s != NATS_OK) return s;
-    naq_slice answer = {natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply)};
-    *js = naq_reply_error(answer, text, size);
-    if (*js == 0) *revision = (uint64_t)naq_reply_int(answer, "seq", 0);
-    natsMsg_Destroy(reply);
-    return NATS_OK;
-}
-
-/* Nobody took the publish: no such bucket, or no leader yet. */
-static naq_status why_nobody(naq_conn *c, const char *bucket, naq_err *err) {
-    char subject[160], text[256];
-    naq_buf answer = {0};
-    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.KV_%s", bucket);
-    naq_status status = naq_conn_request(c, subject, "", 0, ATTEMPT_MS, &answer, err);
-    if (status == NAQ_OK) {
-        int js = naq_reply_error((naq_slice){answer.data, answer.len}, text, sizeof text);
-        status = js != 0 ? naq_from_js(err, js, text, "bucket %s", bucket)
-                         : naq_fail(err, NAQ_TIMEOUT, "bucket %s: has no leader", bucket);
-    }
-    naq_buf_free(&answer);
-    return status;
-}
-
-static bool in_place(naq_conn *c, const char *bucket, const char *key, const void *value,
-                     size_t len, uint64_t *revision) {
-    naq_kv_entry entry;
-    naq_err ignored;
-    bool ours = naq_kv_get(c, bucket, key, &entry, &ignored) == NAQ_OK && entry.value.len == len &&
-                (len == 0 || memcmp(entry.value.data, value, len) == 0);
-    if (ours) *revision = entry.revision;
-    naq_buf_free(&entry.value);
-    return ours;
-}
-
-static natsStatus make_message(natsMsg **m, const char *bucket, const char *key, const void *value,
-                               size_t len, int64_t expected, bool marker) {
-    char subject[256], number[24];
-    (void)snprintf(subject, sizeof subject, "$KV.%s.%s", bucket, key);
-    natsStatus s = natsMsg_Create(m, subject, NULL, value != NULL ? value : "", (int)len);
-    if (s == NATS_OK && marker) s = natsMsgHeader_Set(*m, "KV-Operation", "DEL");
-    if (s == NATS_OK && expected >= 0) {
-        (void)snprintf(number, sizeof number, "%lld", (long long)expected);
+static natsStatus make_message(natsMsg **m, const writing *w, const char *reply) {
+    char subject[NAQ_KV_SUBJECT_MAX], number[24];
+    (void)snprintf(subject, sizeof subject, "$KV.%s.%s", w->bucket, w->key);
+    natsStatus s = natsMsg_Create(m, subject, reply, w->value != NULL ? w->value : "", (int)w->len);
+    if (s == NATS_OK && w->marker != NULL) s = natsMsgHeader_Set(*m, "KV-Operation", w->marker);
+    if (s == NATS_OK && w->marker != NULL && w->marker[0] == 'P')
+        s = natsMsgHeader_Set(*m, "Nats-Rollup", "sub");
+    if (s == NATS_OK && w->expected >= 0) {
+        (void)snprintf(number, sizeof number, "%lld", (long long)w->expected);
         s = natsMsgHeader_Set(*m, "Nats-Expected-Last-Subject-Sequence", number);
     }
     return s;
 }
 
-static naq_status write_key(naq_conn *c, const char *bucket, const char *key, const void *value,
-                            size_t len, int64_t expected, bool marker, uint64_t *revision,
-                            naq_err *err) {
-    naq_status status = check_names(bucket, key, err);
-    if (status != NAQ_OK) return status;
-    if ((int64_t)len > naq_conn_max_payload(c))
-        return naq_fail(err, NAQ_TOO_LARGE,
-                        "key %s of bucket %s: %zu bytes, and the server takes %lld", key, bucket,
-                        len, (long long)naq_conn_max_payload(c));
-    natsMsg *m = NULL;
-    natsStatus s = make_message(&m, bucket, key, value, len, expected, marker);
-    char text[256], subject[256];
-    (void)snprintf(subject, sizeof subject, "$KV.%s.%s", bucket, key);
-    uint64_t mark = naq_conn_denials(c), seq = 0;
-    int64_t begin = naq_mono_ms(), pause = FIRST_PAUSE_MS;
-    bool unknown = false; /* an earlier attempt may have been stored */
-    int js = 0;
-    for (bool again = s == NATS_OK; again;) {
-        s = attempt(c, m, &seq, &js, text, sizeof text);
-        if (s == NATS_OK && js == 0) {
-            status = NAQ_OK;
-            break;
-        }
-        if (s == NATS_OK)
-            status = naq_from_js(err, js, text, "key %s of bucket %s", key, bucket);
-        else if (s == NATS_NO_RESPONDERS)
-            status = why_nobody(c, bucket, err);
-        else if (s != NATS_TIMEOUT || !naq_conn_denied(c, mark, subject, err))
-            status = naq_from_nats(err, s, 0, "key %s of bucket %s", key, bucket);
+/* One publish and its ack. *unknown: it may have been stored all the same. */
+static naq_status write_once(const writing *w, naq_mailbox *box, uint32_t token, uint64_t *revision,
+                             bool *unknown, naq_err *err) {
+    natsMsg *m = NULL, *reply = NULL;
+    bool sent = false;
+    naq_status status = NAQ_OK;
+    char text[256];
+    natsStatus s = make_message(&m, w, naq_mailbox_address(box, token));
+    if (s == NATS_OK)
+        s = naq_mailbox_ask(box, w->c, m, token, NAQ_KV_ATTEMPT_MS, &reply, &sent, err);
+    *unknown = sent && s != NATS_OK && s != NATS_NO_RESPONDERS && s != NATS_NOT_PERMITTED;
+    if (s == NATS_OK) {
+        naq_slice answer = {natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply)};
+        int js = naq_reply_error(answer, text, sizeof text);
+        if (js != 0)
+            status = naq_from_js(err, js, text, "key %s of bucket %s", w->key, w->bucket);
         else
-            status = err->status;
-        unknown = unknown || (s != NATS_OK && s != NATS_NO_RESPONDERS);
-        if (status == NAQ_WRONG_REVISION && unknown && !marker &&
-            in_place(c, bucket, key, value, len, &seq)) {
-            status = NAQ_OK;
-            break;
-        }
-        int64_t spent = naq_mono_ms() - begin;
-        again = (worth_again(status) && !naq_conn_dead(c) && spent + pause < BUDGET_MS) ||
-                (status == NAQ_NO_JETSTREAM && spent < NOBODY_MS);
-        if (again) pause_ms(&pause);
+            *revision = (uint64_t)naq_reply_int(answer, "seq", 0);
+    } else if (s == NATS_NO_RESPONDERS) {
+        status = naq_kv_why_nobody(w->c, w->bucket, err);
+    } else if (s == NATS_NOT_PERMITTED) {
+        status = err->status;
+    } else {
+        status = naq_from_nats(err, s, 0, "key %s of bucket %s", w->key, w->bucket);
     }
-    if (m == NULL) status = naq_from_nats(err, s, 0, "key %s of bucket %s", key, bucket);
+    natsMsg_Destroy(reply);
     natsMsg_Destroy(m);
+    return status;
+}
+
+/* Whether what stands under the key is what was to be written. */
+static bool in_place(const writing *w, uint64_t *revision) {
+    naq_kv_entry entry;
+    naq_err ignored;
+    naq_status status = naq_kv_get(w->c, w->bucket, w->key, &entry, &ignored);
+    bool ours;
+    if (w->marker != NULL)
+        ours = status == NAQ_KEY_NOT_FOUND;
+    else
+        ours = status == NAQ_OK && entry.value.len == w->len &&
+               (w->len == 0 || memcmp(entry.value.data, w->value, w->len) == 0);
+    if (ours) *revision = entry.revision;
+    naq_buf_free(&entry.value);
+    return ours;
+}
+
+static naq_status write_key(const writing *w, uint64_t *revision, naq_err *err) {
+    naq_status status = naq_kv_check(w->bucket, w->key, err);
+    if (status != NAQ_OK) return status;
+    int64_t most = naq_conn_max_payload(w->c);
+    if (most > 0 && (int64_t)w->len > most)
+        return naq_fail(err, NAQ_TOO_LARGE,
+                        "key %s of bucket %s: %zu bytes, and the server takes %lld", w->key,
+                        w->bucket, w->len, (long long)most);
+    naq_mailbox *box = NULL;
+    if (naq_mailbox_acquire(&box, w->c, err) != NAQ_OK)
+        return naq_wrap(err, "key %s of bucket %s", w->key, w->bucket);
+    naq_kv_patience patience = naq_kv_patience_begin();
+    uint64_t seq = 0;
+    uint32_t token = 0;
+    bool unknown = false; /* an earlier attempt may have been stored */
+    do {
+        bool lost;
+        status = write_once(w, box, token++, &seq, &lost, err);
+        unknown = unknown || lost;
+    } while (naq_kv_again(&patience, w->c, status));
+    naq_mailbox_release(box, w->c);
+    if (status == NAQ_WRONG_REVISION && unknown && in_place(w, &seq)) status = NAQ_OK;
     if (status == NAQ_OK && revision != NULL) *revision = seq;
     return status;
 }
 
 naq_status naq_kv_put(naq_conn *c, const char *bucket, const char *key, const void *value,
                       size_t len, int64_t expected, uint64_t *revision, naq_err *err) {
-    return write_key(c, bucket, key, value, len, expected, false, revision, err);
+    writing w = {c, bucket, key, value, len, expected, NULL};
+    return write_key(&w, revision, err);
+}
+
+/* A key that was deleted has a marker, and the write must expect the marker's revision. Others may
+ * create and delete at the same time: then what was read is not true any more, and is read again.
+ */
+naq_status naq_kv_create(naq_conn *c, const char *bucket, const char *key, const void *value,
+                         size_t len, uint64_t *revision, naq_err *err) {
+    naq_status status = naq_kv_put(c, bucket, key, value, len, 0, revision, err);
+    for (int i = 0; status == NAQ_WRONG_REVISION && i < CREATE_TRIES; i++) {
+        naq_kv_entry entry;
+        status = naq_kv_get(c, bucket, key, &entry, err);
+        naq_buf_free(&entry.value);
+        if (status == NAQ_OK)
+            return naq_fail(err, NAQ_KEY_EXISTS, "key %s of bucket %s exists", key, bucket);
+        if (status == NAQ_KEY_NOT_FOUND)
+            status = naq_kv_put(c, bucket, key, value, len, (int64_t)entry.revision, revision, err);
+    }
+    return status;
 }
 
 naq_status naq_kv_delete(naq_conn *c, const char *bucket, const char *key, int64_t expected,
                          naq_err *err) {
-    return write_key(c, bucket, key, NULL, 0, expected, true, NULL, err);
+    writing w = {c, bucket, key, NULL, 0, expected, "DEL"};
+    return write_key(&w, NULL, err);
+}
+
+naq_status naq_kv_purge(naq_conn *c, const char *bucket, const char *key, int64_t expected,
+                        naq_err *err) {
+    writing w = {c, bucket, key, NULL, 0, expected, "PURGE"};
+    return write_key(&w, NULL, err);
 }

@@ -20,6 +20,7 @@ typedef struct listing {
     naq_conn *c;
     const char *bucket;
     const char *filter;
+    bool headers_only;
     naq_kv_visit visit;
     void *ctx;
     size_t skip;   /* bytes of "$KV.<bucket>." */
@@ -29,7 +30,7 @@ typedef struct listing {
 
 /* The consumer's name and how much it has to deliver. */
 static naq_status create(listing *l, char *name, size_t size, int64_t *pending, naq_err *err) {
-    char subject[160], text[256];
+    char subject[NAQ_KV_BUCKET_MAX + 64], text[256];
     naq_buf request = {0}, answer = {0};
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.CREATE.KV_%s", l->bucket);
     naq_buf_printf(&request,
@@ -38,6 +39,7 @@ static naq_status create(listing *l, char *name, size_t size, int64_t *pending, 
     naq_buf_printf(&filter, "$KV.%s.%s", l->bucket, l->filter);
     naq_buf_json_string(&request, filter.data, filter.len);
     naq_buf_free(&filter);
+    if (l->headers_only) naq_buf_puts(&request, ",\"headers_only\":true");
     naq_buf_puts(&request, ",\"deliver_policy\":\"last_per_subject\",\"ack_policy\":\"none\","
                            "\"replay_policy\":\"instant\",\"max_deliver\":-1,\"mem_storage\":true,"
                            "\"num_replicas\":1,\"inactive_threshold\":30000000000}}");
@@ -139,17 +141,12 @@ static naq_status run(listing *l, natsSubscription *sub, const char *inbox, verd
     return status;
 }
 
-naq_status naq_kv_each(naq_conn *c, const char *bucket, const char *filter, naq_kv_visit visit,
-                       void *ctx, naq_err *err) {
-    listing l = {.c = c, .bucket = bucket, .filter = filter != NULL ? filter : ">"};
-    l.visit = visit;
-    l.ctx = ctx;
-    if (strpbrk(bucket, " .*>\t\r\n") != NULL || bucket[0] == '\0' || strlen(bucket) > 96 ||
-        strpbrk(l.filter, " \t\r\n") != NULL || strlen(l.filter) > 160)
-        return naq_fail(err, NAQ_INVALID, "\"%.96s\" of bucket \"%.96s\" cannot be listed",
-                        l.filter, bucket);
+static naq_status list(listing l, naq_err *err) {
+    naq_conn *c = l.c;
+    const char *bucket = l.bucket;
+    if (l.filter == NULL) l.filter = ">";
+    naq_status status = naq_kv_check_filter(bucket, l.filter, err);
     l.skip = strlen(bucket) + 5;
-    naq_status status = NAQ_OK;
     verdict how = SILENT;
     for (int silent = 0; status == NAQ_OK && how != DONE; silent++) {
         if (l.progress) silent = 0;
@@ -166,4 +163,21 @@ naq_status naq_kv_each(naq_conn *c, const char *bucket, const char *filter, naq_
         natsInbox_Destroy(inbox);
     }
     return status;
+}
+
+naq_status naq_kv_each(naq_conn *c, const char *bucket, const char *filter, naq_kv_visit visit,
+                       void *ctx, naq_err *err) {
+    return list((listing){.c = c, .bucket = bucket, .filter = filter, .visit = visit, .ctx = ctx},
+                err);
+}
+
+naq_status naq_kv_keys(naq_conn *c, const char *bucket, const char *filter, naq_kv_visit visit,
+                       void *ctx, naq_err *err) {
+    return list((listing){.c = c,
+                          .bucket = bucket,
+                          .filter = filter,
+                          .headers_only = true,
+                          .visit = visit,
+                          .ctx = ctx},
+                err);
 }

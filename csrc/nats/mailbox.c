@@ -9,7 +9,7 @@
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
 
-enum { HEX = 8 };
+enum { HEX = 8, LOOK_MS = 100 };
 
 static void put_hex(char *at, uint32_t n) {
     for (int shift = 28; shift >= 0; shift -= 4)
@@ -88,4 +88,35 @@ natsStatus naq_mailbox_next(naq_mailbox *box, int64_t wait_ms, natsMsg **m, uint
         if (wait_ms > 0) wait_ms = end - naq_mono_ms();
         if (wait_ms < 0) wait_ms = 0;
     }
+}
+
+natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t token,
+                           int64_t wait_ms, natsMsg **answer, bool *sent, naq_err *err) {
+    int reconnects = naq_conn_reconnects(c);
+    uint64_t mark = naq_conn_denials(c);
+    int64_t end = 0; /* a clock is read only by those who wait long */
+    *answer = NULL;
+    *sent = false;
+    if (!naq_conn_up(c)) return NATS_CONNECTION_DISCONNECTED;
+    natsStatus s = natsConnection_PublishMsg(naq_conn_nats_peek(c), m);
+    if (s != NATS_OK) return s;
+    *sent = true;
+    for (int64_t rest = wait_ms; rest > 0;) {
+        uint32_t got;
+        s = naq_mailbox_next(box, rest < LOOK_MS ? rest : LOOK_MS, answer, &got);
+        if (s == NATS_OK && got == token) return s;
+        if (s == NATS_OK) { /* an answer to what was given up */
+            natsMsg_Destroy(*answer);
+            *answer = NULL;
+        } else if (s != NATS_TIMEOUT) {
+            return s;
+        }
+        if (naq_conn_denied(c, mark, natsMsg_GetSubject(m), err)) return NATS_NOT_PERMITTED;
+        if (!naq_conn_up(c) || naq_conn_reconnects(c) != reconnects)
+            return NATS_CONNECTION_DISCONNECTED;
+        int64_t now = naq_mono_ms();
+        if (end == 0) end = now + wait_ms - LOOK_MS;
+        rest = end - now;
+    }
+    return NATS_TIMEOUT;
 }

@@ -30,4 +30,11 @@ const char *naq_mailbox_address(naq_mailbox *box, uint32_t token);
  * NATS_TIMEOUT; NATS_NO_RESPONDERS, of which libnats does not tell to what. */
 natsStatus naq_mailbox_next(naq_mailbox *box, int64_t wait_ms, natsMsg **m, uint32_t *token);
 
+/* [blocks] Send m, whose reply subject is the address of token, and wait for its answer. Of what
+ * can go wrong, beside NATS_TIMEOUT and NATS_NO_RESPONDERS: NATS_CONNECTION_DISCONNECTED as soon as
+ * the connection is lost (*sent tells whether m may have reached the server), NATS_NOT_PERMITTED as
+ * soon as the server refuses the subject (err is filled). */
+natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t token,
+                           int64_t wait_ms, natsMsg **answer, bool *sent, naq_err *err);
+
 #endif

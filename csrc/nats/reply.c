@@ -79,13 +79,9 @@ static bool put_base64(naq_slice string, naq_buf *out) {
     return true;
 }
 
-/* "2026-11-21T04:05:06.789012345Z"; the server writes UTC. */
-static int64_t time_us(naq_slice string) {
-    char text[48];
+/* The server writes UTC. */
+int64_t naq_reply_time(const char *text) {
     struct tm tm = {0};
-    if (string.at == NULL || string.len < 3 || string.len - 2 >= sizeof text) return 0;
-    memcpy(text, string.at + 1, string.len - 2);
-    text[string.len - 2] = '\0';
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
     if (rest == NULL) return 0;
     int64_t us = (int64_t)timegm(&tm) * 1000000, unit = 100000;
@@ -93,6 +89,14 @@ static int64_t time_us(naq_slice string) {
         for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
             us += (*rest - '0') * unit;
     return us;
+}
+
+static int64_t time_us(naq_slice string) {
+    char text[48];
+    if (string.at == NULL || string.len < 3 || string.len - 2 >= sizeof text) return 0;
+    memcpy(text, string.at + 1, string.len - 2);
+    text[string.len - 2] = '\0';
+    return naq_reply_time(text);
 }
 
 bool naq_reply_stored(naq_slice answer, naq_stored *out) {

@@ -18,6 +18,9 @@ void naq_reply_text(naq_slice object, const char *name, char *out, size_t size);
 /* err_code of an error answer with its description, 0 of any other answer. */
 int naq_reply_error(naq_slice answer, char *description, size_t size);
 
+/* Microseconds since the epoch of "2026-11-21T04:05:06.789012345Z", 0 of what is none. */
+int64_t naq_reply_time(const char *text);
+
 /* A stored message, as STREAM.MSG.GET answers it. */
 typedef struct naq_stored {
     naq_buf subject;
