@@ -45,6 +45,17 @@ naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err
 void naq_conn_close(naq_conn *c);
 /* The same without the flush: never waits for the network (for finalizers). */
 void naq_conn_drop(naq_conn *c);
+/* Close it under all who hold it: what they are waiting for fails, and naq_conn_check() answers
+ * NAQ_CLOSED from now on. They still have to let it go. Never waits for the network. */
+void naq_conn_shut(naq_conn *c);
+/* NAQ_FORKED when another process opened c, NAQ_CLOSED when it was shut or given up: every use
+ * starts with this. */
+naq_status naq_conn_check(const naq_conn *c, naq_err *err);
+
+/* What happens to the connection by itself, see events.h. Lives as long as c. */
+struct naq_events *naq_conn_events_peek(naq_conn *c);
+/* For who bounds a subscription himself: messages on subject are being dropped. */
+void naq_conn_slow(naq_conn *c, const char *subject);
 
 struct __natsConnection;
 struct __natsOptions;

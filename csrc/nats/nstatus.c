@@ -28,8 +28,10 @@ static naq_status status_of_nats(natsStatus s) {
     case NATS_INVALID_TIMEOUT:
     case NATS_INVALID_QUEUE_NAME:
         return NAQ_INVALID;
+    case NATS_CONNECTION_CLOSED:
+        return NAQ_CLOSED; /* for good, so no later call on it can succeed */
     default:
-        return NAQ_CONNECTION; /* no server, closed, I/O, TLS, no responders, out of memory */
+        return NAQ_CONNECTION; /* no server, I/O, TLS, no responders, out of memory */
     }
 }
 

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef enum entry_state { OPENING, OPEN, FAILED } entry_state;
 
@@ -126,9 +125,5 @@ void naq_pool_release(naq_conn *c) {
 }
 
 naq_status naq_pool_check(const naq_conn *c, naq_err *err) {
-    if (naq_conn_pid(c) == (int)getpid()) return NAQ_OK;
-    return naq_fail(err, NAQ_FORKED,
-                    "this connection was opened by process %d, before a fork: connect again in "
-                    "process %d, and only there",
-                    naq_conn_pid(c), (int)getpid());
+    return naq_conn_check(c, err);
 }

@@ -1,0 +1,123 @@
+/* conn_ask.c -- publishing and asking on an ordinary connection. Any thread. */
+#include <nats/nats.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nats/conn_state.h"
+#include "nats/nstatus.h"
+
+/* A connection that was closed meanwhile is why, whatever libnats says. */
+static naq_status explain(naq_conn *c, naq_err *err) {
+    naq_err closed;
+    bool may_be =
+        err->status == NAQ_CONNECTION || err->status == NAQ_CLOSED || err->status == NAQ_TIMEOUT;
+    if (may_be && naq_conn_check(c, &closed) != NAQ_OK) *err = closed;
+    return err->status;
+}
+
+naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err) {
+    atomic_store(&c->unsaid, false);
+    natsStatus s = natsConnection_FlushTimeout(c->nc, timeout_ms);
+    if (s == NATS_OK) return NAQ_OK;
+    atomic_store(&c->unsaid, true);
+    naq_from_nats(err, s, 0, "%s", c->servers);
+    return explain(c, err);
+}
+
+static naq_status request_failed(naq_conn *c, natsStatus s, const char *subject, int64_t timeout_ms,
+                                 uint64_t mark, naq_err *err) {
+    if (s == NATS_NO_RESPONDERS && strncmp(subject, "$JS.", 4) == 0)
+        return naq_fail(err, NAQ_NO_JETSTREAM,
+                        "%s: JetStream is not enabled there or for this "
+                        "account (nobody answers %s)",
+                        c->servers, subject);
+    if (s == NATS_NO_RESPONDERS)
+        return naq_fail(err, NAQ_CONNECTION, "%s: nobody answers %s", c->servers, subject);
+    if (s == NATS_TIMEOUT && naq_conn_denied(c, mark, subject, err)) return err->status;
+    if (s == NATS_TIMEOUT)
+        naq_fail(err, NAQ_TIMEOUT, "%s: no answer to %s in %lld ms", c->servers, subject,
+                 (long long)timeout_ms);
+    else
+        naq_from_nats(err, s, 0, "%s: %s", c->servers, subject);
+    return explain(c, err);
+}
+
+static natsStatus make_message(natsMsg **m, const char *subject, const void *data, size_t len,
+                               const naq_conn_header *headers, size_t n) {
+    natsStatus s = natsMsg_Create(m, subject, NULL, data != NULL ? data : "", (int)len);
+    for (size_t i = 0; s == NATS_OK && i < n; i++)
+        s = natsMsgHeader_Set(*m, headers[i].name, headers[i].value);
+    return s;
+}
+
+naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size_t len,
+                        const naq_conn_header *headers, size_t n, int64_t timeout_ms,
+                        naq_conn_answer **answer, naq_err *err) {
+    uint64_t mark = naq_conn_denials(c);
+    natsMsg *m = NULL;
+    natsStatus s = make_message(&m, subject, data, len, headers, n);
+    if (s == NATS_OK) s = natsConnection_RequestMsg(answer, c->nc, m, timeout_ms);
+    naq_status status = NAQ_OK;
+    if (s != NATS_OK)
+        status = request_failed(c, s, subject, timeout_ms, mark, err);
+    else
+        atomic_store(&c->unsaid, false); /* the server has read all that was sent before */
+    natsMsg_Destroy(m);
+    return status;
+}
+
+const char *naq_conn_answer_peek(naq_conn_answer *a, size_t *len) {
+    *len = (size_t)natsMsg_GetDataLength(a);
+    return natsMsg_GetData(a);
+}
+
+void naq_conn_answer_headers(naq_conn_answer *a,
+                             void (*visit)(void *ctx, const char *name, const char *value),
+                             void *ctx) {
+    const char **names = NULL, *value = NULL;
+    int n = 0;
+    if (natsMsgHeader_Keys(a, &names, &n) != NATS_OK) return;
+    for (int i = 0; i < n; i++)
+        if (natsMsgHeader_Get(a, names[i], &value) == NATS_OK) visit(ctx, names[i], value);
+    free(names);
+}
+
+void naq_conn_answer_free(naq_conn_answer *a) {
+    natsMsg_Destroy(a);
+}
+
+naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, size_t len,
+                            int64_t timeout_ms, naq_buf *answer, naq_err *err) {
+    naq_conn_answer *m = NULL;
+    naq_status status = naq_conn_ask(c, subject, data, len, NULL, 0, timeout_ms, &m, err);
+    if (status != NAQ_OK) return status;
+    naq_buf_put(answer, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
+    natsMsg_Destroy(m);
+    if (answer->failed)
+        return naq_fail(err, NAQ_TOO_LARGE, "the answer to %s: out of memory", subject);
+    return NAQ_OK;
+}
+
+naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, size_t len,
+                         const naq_conn_header *headers, size_t n, naq_err *err) {
+    natsMsg *m = NULL;
+    atomic_store(&c->unsaid, true);
+    natsStatus s = make_message(&m, subject, data, len, headers, n);
+    if (s == NATS_OK) s = natsConnection_PublishMsg(c->nc, m);
+    naq_status status = NAQ_OK;
+    if (s != NATS_OK) {
+        naq_from_nats(err, s, 0, "publishing to %s", subject);
+        status = explain(c, err);
+    }
+    natsMsg_Destroy(m);
+    return status;
+}
+
+naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
+                            naq_err *err) {
+    atomic_store(&c->unsaid, true);
+    natsStatus s = natsConnection_Publish(c->nc, subject, data != NULL ? data : "", (int)len);
+    if (s == NATS_OK) return NAQ_OK;
+    naq_from_nats(err, s, 0, "publishing to %s", subject);
+    return explain(c, err);
+}

@@ -1,0 +1,124 @@
+/* conn_info.c -- what is known about a connection and its server. Any thread. */
+#include <nats/nats.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/greeting.h"
+#include "nats/conn_state.h"
+#include "nats/reply.h"
+
+enum { GREETING_MS = 1000 };
+
+/* The part of a server's URL that may be printed, and its host and port. */
+static void split_url(const char *url, char *public, size_t size, char host[256], char port[8]) {
+    const char *rest = strstr(url, "://");
+    int scheme = rest != NULL ? (int)(rest + 3 - url) : 0;
+    rest = url + scheme;
+    const char *at = strrchr(rest, '@');
+    if (at != NULL) rest = at + 1;
+    (void)snprintf(public, size, "%.*s%s", scheme, url, rest);
+    const char *colon = strrchr(rest, ':');
+    const char *bracket = strchr(rest, ']');
+    size_t n = colon != NULL && (bracket == NULL || colon > bracket) ? (size_t)(colon - rest)
+                                                                     : strlen(rest);
+    (void)snprintf(port, 8, "%.7s", rest[n] == ':' ? rest + n + 1 : "4222");
+    if (rest[0] == '[' && bracket != NULL) {
+        rest++;
+        n -= 2;
+    }
+    (void)snprintf(host, 256, "%.*s", (int)n, rest);
+}
+
+static int count_strings(naq_slice array) {
+    int quotes = 0;
+    for (size_t i = 0; i < array.len; i++)
+        quotes += array.at[i] == '"';
+    return quotes / 2; /* addresses hold no escapes */
+}
+
+static void read_greeting(const naq_buf *greeting, naq_server_info *info, int *cluster_size) {
+    naq_slice all = {greeting->data, greeting->len};
+    naq_reply_text(all, "server_id", info->id, sizeof info->id);
+    naq_reply_text(all, "server_name", info->name, sizeof info->name);
+    naq_reply_text(all, "version", info->version, sizeof info->version);
+    naq_reply_text(all, "cluster", info->cluster, sizeof info->cluster);
+    int urls = count_strings(naq_reply_member(all, "connect_urls"));
+    *cluster_size = info->cluster[0] != '\0' && urls > 1 ? urls : 1;
+}
+
+void naq_conn_server_id(naq_conn *c, char *out, size_t size) {
+    if (natsConnection_GetConnectedServerId(c->nc, out, size) != NATS_OK) out[0] = '\0';
+}
+
+/* Asks the server once and remembers by its id, which is new each time it starts. */
+static void look(naq_conn *c, naq_server_info *info, int *cluster_size) {
+    char url[256] = "", id[64], host[256], port[8];
+    naq_conn_server_id(c, id, sizeof id);
+    pthread_mutex_lock(&c->mu);
+    bool known = id[0] != '\0' && strcmp(id, c->known.id) == 0;
+    *info = c->known;
+    *cluster_size = c->cluster_size;
+    pthread_mutex_unlock(&c->mu);
+    if (known) return;
+
+    memset(info, 0, sizeof *info);
+    *cluster_size = 1;
+    if (natsConnection_GetConnectedUrl(c->nc, url, sizeof url) != NATS_OK) return;
+    split_url(url, info->url, sizeof info->url, host, port);
+    naq_buf greeting = {0};
+    if (naq_greeting_read(host, port, GREETING_MS, &greeting))
+        read_greeting(&greeting, info, cluster_size);
+    naq_buf_free(&greeting);
+    bool same = strcmp(info->id, id) == 0; /* else a balancer gave us another server */
+    if (!same) {
+        info->name[0] = info->version[0] = '\0';
+        (void)snprintf(info->id, sizeof info->id, "%s", id);
+    }
+    pthread_mutex_lock(&c->mu);
+    if (same) {
+        c->known = *info;
+        c->cluster_size = *cluster_size;
+    }
+    pthread_mutex_unlock(&c->mu);
+}
+
+void naq_conn_info(naq_conn *c, naq_server_info *out) {
+    int cluster_size;
+    look(c, out, &cluster_size);
+    out->max_payload = naq_conn_max_payload(c);
+}
+
+int naq_conn_cluster_size(naq_conn *c) {
+    naq_server_info info;
+    int n;
+    look(c, &info, &n);
+    return n;
+}
+
+naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err) {
+    int64_t begin = naq_wall_us();
+    naq_status status = naq_conn_flush(c, 5000, err);
+    if (status == NAQ_OK) *us = naq_wall_us() - begin;
+    return status;
+}
+
+bool naq_conn_up(naq_conn *c) {
+    return natsConnection_Status(c->nc) == NATS_CONN_STATUS_CONNECTED;
+}
+
+bool naq_conn_dead(naq_conn *c) {
+    return natsConnection_IsClosed(c->nc);
+}
+
+int naq_conn_reconnects(naq_conn *c) {
+    return atomic_load(&c->reconnects);
+}
+
+int64_t naq_conn_max_payload(naq_conn *c) {
+    return natsConnection_GetMaxPayload(c->nc);
+}
+
+const char *naq_libnats_version(void) {
+    return nats_GetVersion();
+}

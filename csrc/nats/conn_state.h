@@ -1,0 +1,40 @@
+/* conn_state.h -- what a connection is made of: for conn.c, conn_ask.c and conn_info.c alone. */
+#ifndef NAQ_NATS_CONN_STATE_H
+#define NAQ_NATS_CONN_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "nats/conn.h"
+#include "nats/events.h"
+#include "nats/inbox.h"
+#include "nats/mailbox.h"
+
+typedef enum naq_conn_end {
+    NAQ_CONN_OPEN,
+    NAQ_CONN_GIVEN_UP, /* libnats has, after max_reconnect_attempts */
+    NAQ_CONN_SHUT,     /* for everybody, by naq_conn_shut() */
+    NAQ_CONN_DROPPED   /* by its last holder: nothing more is told */
+} naq_conn_end;
+
+struct naq_conn {
+    natsConnection *nc;
+    pid_t pid;
+    atomic_int holders;
+    atomic_bool unsaid; /* published, and nothing heard from the server since */
+    atomic_int end;     /* a naq_conn_end: every use of the connection asks for it first */
+    atomic_int reconnects;
+    char servers[256]; /* for messages */
+    naq_events events;
+
+    pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
+    char denied[256];
+    uint64_t denials;
+    naq_mailbox *mailboxes; /* idle ones */
+    naq_grave *graves;      /* subscriptions ended by finalizers */
+    naq_server_info known;  /* what the greeting of server known.id said */
+    int cluster_size;
+};
+
+#endif
