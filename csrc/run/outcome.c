@@ -112,6 +112,16 @@ static void put_attempt(naq_attempt *a, naq_buf *b, const char *code, const char
     naq_buf_putc(b, '}');
 }
 
+/* Further off than anybody plans, and still a due time that no arithmetic overflows with. */
+static const double LATEST_SECONDS = 100 * 365.25 * 86400;
+
+static int64_t due_ms(double seconds) {
+    double wait = seconds > 0 ? seconds : 0; /* NaN: at once */
+    if (wait > LATEST_SECONDS) wait = LATEST_SECONDS;
+    /* Up, not down: never a part of a millisecond early. */
+    return (naq_wall_us() + (int64_t)(wait * 1e6) + 999) / 1000;
+}
+
 /* The same job, one hop on, in the delayed store; then the claim, where there is one, says so. */
 static void postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice failed) {
     naq_err err;
@@ -129,7 +139,7 @@ static void postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice 
                              .queue = a->queue,
                              .priority = a->slot->address.priority,
                              .hop = hop,
-                             .due_ms = naq_wall_us() / 1000 + (int64_t)(seconds * 1000),
+                             .due_ms = due_ms(seconds),
                              .payload = payload.data,
                              .len = payload.len};
         status = naq_delayed_put(a->at->conn, &d, &err);
@@ -157,7 +167,7 @@ static void postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice 
 }
 
 void naq_outcome_snooze(naq_attempt *a, double seconds) {
-    postpone(a, seconds > 0 ? seconds : 0, a->job.attempt, (naq_slice){0});
+    postpone(a, seconds, a->job.attempt, (naq_slice){0});
 }
 
 void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
@@ -166,8 +176,8 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
     naq_decision decision = {0};
     naq_err err;
     naq_slot *slot = a->slot;
-    if (naq_vm_decide(a->vm, a->job.job, slot->payload, slot->payload_len, a->job.attempt, message,
-                      code, &decision, &err) != NAQ_OK) {
+    if (naq_vm_decide(a->vm, a->job.job, slot->address.queue, slot->payload, slot->payload_len,
+                      a->job.attempt, message, code, &decision, &err) != NAQ_OK) {
         naq_log(NAQ_WARNING, "job %s: %s; the default rules are used", a->id, err.message);
         decision.retry = a->job.attempt <= DEFAULT_RETRIES;
         decision.delay = 1;

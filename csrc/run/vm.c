@@ -19,6 +19,7 @@ struct naq_vm {
     lua_State *L;
     const naq_vm_face *face;
     int entries, decide, attempt_class; /* registry references */
+    int on_queues;                      /* LUA_REFNIL: no queue has a policy of its own */
     naq_did_what what;
 };
 
@@ -107,7 +108,8 @@ static int open_runner(lua_State *L) {
     lua_pushstring(L, o->runner);
     lua_pushlightuserdata(L, &SNOOZE);
     lua_pushlightuserdata(L, &DISCARD);
-    lua_call(L, 3, 3);
+    lua_call(L, 3, 4);
+    vm->on_queues = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->attempt_class = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->decide = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->entries = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -226,13 +228,28 @@ static void read_results(naq_vm *vm, int results, size_t max_result) {
         fail(vm, naq_status_code(err.status), err.message);
 }
 
+/* The table of jobs that holds for a queue: replaces nothing but what the queue's policy fills in.
+ */
+static void push_entries(naq_vm *vm, naq_slice queue) {
+    lua_State *L = vm->L;
+    if (vm->on_queues != LUA_REFNIL) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->on_queues);
+        lua_pushlstring(L, queue.at, queue.len);
+        lua_rawget(L, -2);
+        lua_remove(L, -2);
+        if (lua_istable(L, -1)) return;
+        lua_pop(L, 1);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
+}
+
 /* Protected, so that running out of memory while arguments are built is the job's failure too.
  * Stack: vm, call. Returns with what filled. */
 static int call_protected(lua_State *L) {
     naq_vm *vm = lua_touserdata(L, 1);
     const naq_call *call = lua_touserdata(L, 2);
     lua_settop(L, 0);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
+    push_entries(vm, call->queue);
     lua_pushlstring(L, call->name.at, call->name.len);
     lua_rawget(L, 1);
     if (!lua_istable(L, 2)) {
@@ -295,18 +312,19 @@ const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call) {
     return what;
 }
 
-naq_status naq_vm_decide(naq_vm *vm, naq_slice name, const char *payload, size_t len,
-                         int64_t attempt, const char *message, const char *code, naq_decision *out,
-                         naq_err *err) {
+naq_status naq_vm_decide(naq_vm *vm, naq_slice name, naq_slice queue, const char *payload,
+                         size_t len, int64_t attempt, const char *message, const char *code,
+                         naq_decision *out, naq_err *err) {
     lua_State *L = vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->decide);
     lua_pushlstring(L, name.at, name.len);
+    lua_pushlstring(L, queue.at, queue.len);
     lua_pushlstring(L, payload, len);
     lua_pushinteger(L, attempt);
     lua_pushstring(L, message);
     lua_pushstring(L, code);
     naq_status status = NAQ_OK;
-    if (lua_pcall(L, 5, 2, 0) != LUA_OK) {
+    if (lua_pcall(L, 6, 2, 0) != LUA_OK) {
         const char *why = lua_tostring(L, -1);
         status = naq_fail(err, NAQ_INVALID, "retry rules of job %.*s: %s", (int)name.len, name.at,
                           why != NULL ? why : "error");

@@ -69,13 +69,13 @@ const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call);
 typedef struct naq_decision {
     bool retry;
     double delay;        /* seconds until the next attempt */
-    int64_t max_retries; /* as resolved: payload, job, default */
+    int64_t max_retries; /* as resolved: payload, job, queue, default */
 } naq_decision;
 
-/* What its retry rules say about a failed attempt: payload over job over default. */
-naq_status naq_vm_decide(naq_vm *vm, naq_slice name, const char *payload, size_t len,
-                         int64_t attempt, const char *message, const char *code, naq_decision *out,
-                         naq_err *err);
+/* What its retry rules say about a failed attempt: payload over job over queue over default. */
+naq_status naq_vm_decide(naq_vm *vm, naq_slice name, naq_slice queue, const char *payload,
+                         size_t len, int64_t attempt, const char *message, const char *code,
+                         naq_decision *out, naq_err *err);
 
 /* Names of the jobs it knows, for logs: "resize, thumbs" cut to size. */
 void naq_vm_jobs(naq_vm *vm, char *out, size_t size);

@@ -1,9 +1,21 @@
 -- policy.lua -- the options that say how a job is treated: the same at enqueue and in naq.job().
 --
 -- At enqueue they travel in the payload, only what was given; the worker resolves them: payload before
--- the job's definition before these defaults (retry.lua). Pure.
+-- the job's definition before the queue's settings before these defaults (retry.lua). Pure.
+local pattern = require("naq.pattern")
 
 local policy = {}
+
+-- Refused where it is written down: in a worker, at the first failure, it would be too late to say so.
+local function patterns_problem(list)
+  for i = 1, #list do
+    local problem = pattern.problem(list[i])
+    if problem then
+      return ("holds '%s', which is no Lua pattern: %s (%% quotes a character)"):format(list[i], problem)
+    end
+  end
+  return nil
+end
 
 -- A payload may come from any NATS client, so everything here is checked again where it is used.
 ---@type table<string, naq.OptionDeclaration>
@@ -22,8 +34,12 @@ policy.DECLARATION = {
   },
   retry_jitter = { type = "number", min = 0, max = 1, doc = "share of the delay added or taken away (0.1)" },
   retry_max_delay = { type = "number", min = 0, doc = "ceiling of the delay, before jitter (3600)" },
-  retry_on = { type = "strings", doc = "retry only these: each equals the code or is found in the message" },
-  ignore_on = { type = "strings", doc = "never retry these; wins over retry_on" },
+  retry_on = {
+    type = "strings",
+    check = patterns_problem,
+    doc = "retry only these: each equals the code or is a Lua pattern found in the message",
+  },
+  ignore_on = { type = "strings", check = patterns_problem, doc = "never retry these; wins over retry_on" },
   result_ttl = {
     type = "number",
     min = 0,

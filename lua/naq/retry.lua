@@ -14,13 +14,14 @@ local retry = {}
 ---@field ignore_on string[]?
 ---@field result_ttl number
 
---- The policy of one job: what its payload says, else its definition, else the default. A payload can
---- be anybody's: a member that is not what it should be counts as absent, and is named in the second
---- value.
----@param payload table?      the decoded payload
----@param job_options table?  the options of naq.job()
+--- The policy of one job: what its payload says, else its definition, else its queue, else the default.
+--- A payload can be anybody's: a member that is not what it should be counts as absent, and is named in
+--- the second value.
+---@param payload table?        the decoded payload
+---@param job_options table?    the options of naq.job()
+---@param queue_options table?  the policy among the queue's settings
 ---@return naq.Policy policy, string? ignored
-function retry.resolve(payload, job_options)
+function retry.resolve(payload, job_options, queue_options)
   local resolved, ignored = {}, nil
   for name, declared in pairs(policy.DECLARATION) do
     local value = payload and payload[name]
@@ -33,6 +34,7 @@ function retry.resolve(payload, job_options)
       end
     end
     if value == nil and job_options then value = job_options[name] end
+    if value == nil and queue_options then value = queue_options[name] end
     if value == nil then value = policy.DEFAULTS[name] end
     resolved[name] = value
   end
@@ -62,7 +64,8 @@ function retry.delay(p, k, random)
   return delay * (1 + p.retry_jitter * (2 * (random or math.random)() - 1))
 end
 
--- An entry that is no valid pattern is looked for as it stands.
+-- Patterns are checked where they come in (policy.lua); what string.find() refuses even so ("pattern too
+-- complex" depends on the message) is looked for as it stands.
 local function found(entries, message, code)
   for i = 1, #entries do
     local entry = entries[i]

@@ -38,6 +38,22 @@ local function entry(fn, own, options)
   }
 end
 
+-- The same jobs under the settings of one queue, which fill in what a job does not say itself.
+local function entries_on_queue(entries, settings)
+  local own = {}
+  for name, known in pairs(entries) do
+    local options = {}
+    for option, value in pairs(settings) do
+      options[option] = value
+    end
+    for option, value in pairs(known.options) do
+      options[option] = value
+    end
+    own[name] = entry(known[1], known[2], options)
+  end
+  return own
+end
+
 local function add(entries, name, made, path)
   if entries[name] then error(("%s: job '%s' is already defined in another file"):format(path, name), 0) end
   entries[name] = made
@@ -92,8 +108,8 @@ local function attempt_class(told, snooze, discard)
 
   --- Run it again in `seconds`, at the cost of no attempt. Takes effect when returned.
   function Attempt.snooze(_, seconds)
-    if type(seconds) ~= "number" or seconds < 0 then
-      error("job:snooze takes a number of seconds", 2)
+    if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
+      error("job:snooze() takes a number of seconds from 0", 2)
     end
     return snooze, seconds
   end
@@ -132,9 +148,9 @@ local function attempt_class(told, snooze, discard)
   return Attempt
 end
 
---- Called once by the core. Returns the jobs by name, the function that decides about retries, and the
---- class of a job's second argument.
----@param text string  JSON: {files, dirs, connect, prefix}
+--- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
+--- of a job's second argument, and the jobs by queue and name where a queue has a policy of its own.
+---@param text string  JSON: {files, dirs, connect, prefix, policies: {queue: {max_retries, ...}}}
 function runner.open(text, snooze, discard)
   local told = assert(core.decode(text))
   os.exit = function() -- luacheck: ignore 122
@@ -142,11 +158,15 @@ function runner.open(text, snooze, discard)
   end
   local entries = load_all(told)
   local retry = require("naq.retry")
+  local policies, on_queues = told.policies or {}, {}
+  for queue, settings in pairs(policies) do
+    on_queues[queue] = entries_on_queue(entries, settings)
+  end
 
-  local function decide(name, payload_text, attempt, message, code)
+  local function decide(name, queue, payload_text, attempt, message, code)
     local payload = core.decode(payload_text)
     local known = entries[name]
-    local policy, ignored = retry.resolve(payload, known and known.options)
+    local policy, ignored = retry.resolve(payload, known and known.options, policies[queue])
     if ignored then
       core.log("warning", ("job %s: its payload is not followed in part: %s"):format(name, ignored))
     end
@@ -154,7 +174,7 @@ function runner.open(text, snooze, discard)
     return retry.delay(policy, attempt), policy.max_retries
   end
 
-  return entries, decide, attempt_class(told, snooze, discard)
+  return entries, decide, attempt_class(told, snooze, discard), next(on_queues) and on_queues or nil
 end
 
 return runner

@@ -4,6 +4,7 @@ local config = require("naq.config")
 local core = require("naq.core")
 local errors = require("naq.errors")
 local options = require("naq.options")
+local policy = require("naq.policy")
 
 local worker = {}
 
@@ -35,6 +36,20 @@ local WORKER = {
 local ALL = config.names()
 for name, declared in pairs(WORKER) do
   ALL[name] = declared
+end
+
+-- The retry policy among the settings of each queue, where there are any.
+local function queue_policies(configs)
+  local found = {}
+  for name, settings in pairs(configs or {}) do
+    for option, value in pairs(settings) do
+      if policy.DECLARATION[option] then
+        found[name] = found[name] or {}
+        found[name][option] = value
+      end
+    end
+  end
+  return found
 end
 
 local function list(value)
@@ -86,6 +101,7 @@ function worker.new(given, level)
       dirs = core.array(dirs),
       connect = connect,
       prefix = resolved.queues.prefix,
+      policies = queue_policies(resolved.queues.configs),
     }),
     prefix = resolved.queues.prefix,
     queues = #queues > 0 and queues or { resolved.queues.default },

@@ -25,7 +25,7 @@ local CONNECTOR = "csrc/nats/conn.c"
 local LUA_ROWS = {
   { "core" },
   { "errors", "version" },
-  { "options" },
+  { "options", "pattern" },
   { "policy" }, -- the options that enqueueing and job files share
   { "config", "definitions", "jetstream_api", "job", "retry" },
   { "connection" },

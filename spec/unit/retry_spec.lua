@@ -13,12 +13,41 @@ describe("retry.resolve()", function()
     assert.equal("exponential", p.retry_strategy)
   end)
 
+  it("takes each option from the first that says it: payload, job, queue, default", function()
+    local values = {
+      max_retries = { 1, 2, 3 },
+      retry_delay = { 0.1, { 0.2, 2 }, 0.3 },
+      retry_strategy = { "fixed", "linear", "exponential" },
+      retry_jitter = { 0.1, 0.2, 0.3 },
+      retry_max_delay = { 1, 2, 3 },
+      retry_on = { { "A" }, { "B" }, { "C" } },
+      ignore_on = { { "D" }, { "E" }, {} },
+      result_ttl = { 10, 20, 0 },
+    }
+    for name in pairs(policy.DECLARATION) do
+      local value = assert(values[name], name .. " is not tested")
+      for mask = 0, 7 do
+        local levels, expected = {}, policy.DEFAULTS[name]
+        for level = 3, 1, -1 do
+          local says = math.floor(mask / 2 ^ (level - 1)) % 2 == 1
+          levels[level] = says and { [name] = value[level] } or (mask % 3 == 0 and {} or nil)
+          if says then expected = value[level] end
+        end
+        local p = retry.resolve(levels[1], levels[2], levels[3])
+        assert.same(expected, p[name], ("%s, combination %d"):format(name, mask))
+      end
+    end
+  end)
+
   it("passes over members of a payload that are not what they should be, and names them", function()
     local p, ignored = retry.resolve({ max_retries = "many", retry_delay = { 1 } }, { max_retries = 5 })
     assert.equal(5, p.max_retries)
     assert.same({ 1 }, p.retry_delay)
     assert.equal("max_retries must be a whole number, not 'many'", ignored)
     assert.is_nil(select(2, retry.resolve({ max_retries = 1 }, nil)))
+    p, ignored = retry.resolve({ retry_on = { "fine", "[busy" } }, { retry_on = { "BUSY" } })
+    assert.same({ "BUSY" }, p.retry_on)
+    assert.matches("retry_on holds '[busy', which is no Lua pattern", ignored, 1, true)
   end)
 end)
 
@@ -89,9 +118,10 @@ describe("retry.applies()", function()
     assert.is_false(retry.applies(p, 1, "never again", "E1"))
   end)
 
-  it("looks for an entry that is no valid pattern as it stands", function()
-    local p = resolved({ retry_on = { "[busy" } })
-    assert.is_true(retry.applies(p, 1, "db is [busy]", "X"))
-    assert.is_false(retry.applies(p, 1, "db is busy", "X"))
+  it("looks for a pattern that is too much for string.find() as it stands", function()
+    local heavy = ("a?"):rep(300)
+    local p = resolved({ retry_on = { heavy } })
+    assert.is_false(retry.applies(p, 1, ("a"):rep(250), "X"))
+    assert.is_true(retry.applies(p, 1, heavy, "X"))
   end)
 end)
