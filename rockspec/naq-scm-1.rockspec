@@ -18,7 +18,10 @@ Lua 5.4, workers and the naq command on Lua 5.4.]],
 -- Debian's packages of these two are no rocks, hence --deps-mode=none there.
 dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1", "argparse >= 0.7" }
 
-external_dependencies = { NATS = { header = "nats/nats.h", library = "nats" } }
+external_dependencies = {
+  NATS = { header = "nats/nats.h", library = "nats" },
+  OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
+}
 
 build = {
   type = "cmake",

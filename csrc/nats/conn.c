@@ -10,8 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "nats/conn_state.h"
+#include "nats/diagnose.h"
 #include "nats/nstatus.h"
+#include "nats/tls.h"
 
 enum { CLOSE_FLUSH_MS = 1000 };
 
@@ -139,15 +142,12 @@ static natsStatus set_callbacks(natsOptions *options, naq_conn *c) {
 
 naq_status naq_conn_dial(natsConnection **out, natsOptions *options, const naq_conn_options *o,
                          naq_err *err) {
+    int64_t begun = naq_mono_ms();
+    naq_tls_begin(naq_conn_timeout_of(o));
     natsStatus s = natsConnection_Connect(out, options);
+    naq_tls_end();
     if (s == NATS_OK) return NAQ_OK;
-    char servers[256];
-    naq_conn_servers_public(o, servers, sizeof servers);
-    if (s == NATS_TIMEOUT)
-        return naq_fail(
-            err, NAQ_TIMEOUT, "no answer from %s in %lld ms", servers,
-            (long long)(o->connection_timeout_ms > 0 ? o->connection_timeout_ms : 5000));
-    return naq_from_nats(err, s, 0, "cannot connect to %s", servers);
+    return naq_diagnose(o, s, naq_mono_ms() - begun, err);
 }
 
 naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err) {

@@ -77,6 +77,10 @@ void naq_conn_settings_free(naq_conn_settings *s);
 const naq_conn_options *naq_conn_settings_peek(const naq_conn_settings *s);
 const char *naq_conn_settings_key_peek(const naq_conn_settings *s);
 
+/* Of o, or the default where it says nothing. */
+const char *const *naq_conn_servers_of(const naq_conn_options *o);
+int64_t naq_conn_timeout_of(const naq_conn_options *o);
+
 /* "nats://127.0.0.1:4222" or a list of them, joined by ", ", user info removed: safe to print. */
 void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size);
 

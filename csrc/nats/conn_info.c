@@ -7,28 +7,9 @@
 #include "base/greeting.h"
 #include "nats/conn_state.h"
 #include "nats/reply.h"
+#include "nats/url.h"
 
 enum { GREETING_MS = 1000 };
-
-/* The part of a server's URL that may be printed, and its host and port. */
-static void split_url(const char *url, char *public, size_t size, char host[256], char port[8]) {
-    const char *rest = strstr(url, "://");
-    int scheme = rest != NULL ? (int)(rest + 3 - url) : 0;
-    rest = url + scheme;
-    const char *at = strrchr(rest, '@');
-    if (at != NULL) rest = at + 1;
-    (void)snprintf(public, size, "%.*s%s", scheme, url, rest);
-    const char *colon = strrchr(rest, ':');
-    const char *bracket = strchr(rest, ']');
-    size_t n = colon != NULL && (bracket == NULL || colon > bracket) ? (size_t)(colon - rest)
-                                                                     : strlen(rest);
-    (void)snprintf(port, 8, "%.7s", rest[n] == ':' ? rest + n + 1 : "4222");
-    if (rest[0] == '[' && bracket != NULL) {
-        rest++;
-        n -= 2;
-    }
-    (void)snprintf(host, 256, "%.*s", (int)n, rest);
-}
 
 static int count_strings(naq_slice array) {
     int quotes = 0;
@@ -53,7 +34,7 @@ void naq_conn_server_id(naq_conn *c, char *out, size_t size) {
 
 /* Asks the server once and remembers by its id, which is new each time it starts. */
 static void look(naq_conn *c, naq_server_info *info, int *cluster_size) {
-    char url[256] = "", id[64], host[256], port[8];
+    char url[320] = "", id[64];
     naq_conn_server_id(c, id, sizeof id);
     pthread_mutex_lock(&c->mu);
     bool known = id[0] != '\0' && strcmp(id, c->known.id) == 0;
@@ -65,11 +46,14 @@ static void look(naq_conn *c, naq_server_info *info, int *cluster_size) {
     memset(info, 0, sizeof *info);
     *cluster_size = 1;
     if (natsConnection_GetConnectedUrl(c->nc, url, sizeof url) != NATS_OK) return;
-    split_url(url, info->url, sizeof info->url, host, port);
+    naq_url u;
+    if (!naq_url_parse(&u, url)) return;
+    (void)naq_url_public(&u, info->url, sizeof info->url);
     naq_buf greeting = {0};
-    if (naq_greeting_read(host, port, GREETING_MS, &greeting))
+    if (naq_greeting_read(u.host, u.port, GREETING_MS, &greeting) == NAQ_GREETING_READ)
         read_greeting(&greeting, info, cluster_size);
     naq_buf_free(&greeting);
+    naq_url_clear(&u);
     bool same = strcmp(info->id, id) == 0; /* else a balancer gave us another server */
     if (!same) {
         info->name[0] = info->version[0] = '\0';

@@ -4,21 +4,27 @@
  * the fork guard stands there. */
 #include "nats/conn.h"
 
-#include <ctype.h>
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "nats/credentials.h"
 #include "nats/library.h"
 #include "nats/nstatus.h"
+#include "nats/tls.h"
+#include "nats/url.h"
 
 static const char *const DEFAULT_SERVERS[] = {"nats://127.0.0.1:4222", NULL};
-enum { RECONNECT_WAIT_MS = 250, RECONNECT_WAIT_MAX_MS = 1000 };
+enum { CONNECT_MS = 5000, RECONNECT_WAIT_MS = 250, RECONNECT_WAIT_MAX_MS = 1000 };
 
-static const char *const *servers_of(const naq_conn_options *o) {
+const char *const *naq_conn_servers_of(const naq_conn_options *o) {
     return o->servers != NULL && o->servers[0] != NULL ? o->servers : DEFAULT_SERVERS;
+}
+
+int64_t naq_conn_timeout_of(const naq_conn_options *o) {
+    return o->connection_timeout_ms > 0 ? o->connection_timeout_ms : CONNECT_MS;
 }
 
 struct naq_conn_settings {
@@ -40,7 +46,7 @@ static char *make_key(const naq_conn_options *o) {
     const char *parts[] = {o->user,           o->password, o->token,     o->creds_file,
                            o->nkey_seed_file, o->ca_file,  o->cert_file, o->key_file};
     naq_buf b = {0};
-    for (const char *const *s = servers_of(o); *s != NULL; s++)
+    for (const char *const *s = naq_conn_servers_of(o); *s != NULL; s++)
         naq_buf_printf(&b, "%zu:%s ", strlen(*s), *s);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         naq_buf_printf(&b, "|%zu:%s", parts[i] != NULL ? strlen(parts[i]) : 0,
@@ -56,12 +62,12 @@ naq_conn_settings *naq_conn_settings_new(const naq_conn_options *o) {
     if (s == NULL) return NULL;
     s->options = *o;
     size_t n = 0;
-    while (servers_of(o)[n] != NULL)
+    while (naq_conn_servers_of(o)[n] != NULL)
         n++;
     s->servers = calloc(n + 1, sizeof *s->servers);
     bool whole = s->servers != NULL;
     for (size_t i = 0; whole && i < n; i++) {
-        s->servers[i] = strdup(servers_of(o)[i]);
+        s->servers[i] = strdup(naq_conn_servers_of(o)[i]);
         whole = s->servers[i] != NULL;
     }
     s->options.servers = s->servers;
@@ -85,11 +91,11 @@ naq_conn_settings *naq_conn_settings_new(const naq_conn_options *o) {
 void naq_conn_settings_free(naq_conn_settings *s) {
     if (s == NULL) return;
     for (size_t i = 0; s->servers != NULL && s->servers[i] != NULL; i++)
-        free((char *)s->servers[i]);
+        naq_secret_free((char *)s->servers[i]);
     free(s->servers);
     for (size_t i = 0; i < sizeof s->text / sizeof *s->text; i++)
-        free(s->text[i]);
-    free(s->key);
+        naq_secret_free(s->text[i]);
+    naq_secret_free(s->key);
     free(s);
 }
 
@@ -104,14 +110,13 @@ const char *naq_conn_settings_key_peek(const naq_conn_settings *s) {
 void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size) {
     size_t n = 0;
     out[0] = '\0';
-    for (const char *const *s = servers_of(o); *s != NULL && n < size; s++) {
-        const char *rest = strstr(*s, "://");
-        int scheme = rest != NULL ? (int)(rest + 3 - *s) : 0;
-        rest = *s + scheme;
-        const char *at = strrchr(rest, '@'); /* a password may hold one as well */
-        if (at != NULL) rest = at + 1;
-        int wrote = snprintf(out + n, size - n, "%s%.*s%s", n > 0 ? ", " : "",
-                             scheme > 0 ? scheme : 7, scheme > 0 ? *s : "nats://", rest);
+    for (const char *const *s = naq_conn_servers_of(o); *s != NULL && n < size; s++) {
+        naq_url u;
+        char url[320];
+        if (!naq_url_parse(&u, *s)) return; /* out of memory: better nothing than a secret */
+        (void)naq_url_public(&u, url, sizeof url);
+        naq_url_clear(&u);
+        int wrote = snprintf(out + n, size - n, "%s%s", n > 0 ? ", " : "", url);
         n += wrote > 0 ? (size_t)wrote : 0;
     }
 }
@@ -130,81 +135,10 @@ static int64_t reconnect_delay(natsConnection *nc, int attempts, void *closure) 
     return wait - wait * jitter / 2048; /* up to an eighth less */
 }
 
-/* libnats wants the public key beside the seed. `nk -gen user -pubout` writes both: a line that
- * begins with SU and one that begins with U. */
-static naq_status set_nkey(natsOptions *options, const char *path, naq_err *err) {
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return naq_fail(err, NAQ_CONFIGURATION, "nkey_seed_file %s: cannot be read", path);
-    char line[256], public_key[128] = "";
-    while (fgets(line, sizeof line, f) != NULL) {
-        line[strcspn(line, " \t\r\n")] = '\0';
-        if (line[0] == 'U') (void)snprintf(public_key, sizeof public_key, "%.127s", line);
-    }
-    fclose(f);
-    explicit_bzero(line, sizeof line);
-    if (public_key[0] == '\0')
-        return naq_fail(err, NAQ_UNSUPPORTED,
-                        "nkey_seed_file %s: has no line with the public key (U...), which libnats "
-                        "needs beside the seed: `nk -gen user -pubout` writes both",
-                        path);
-    natsStatus s = natsOptions_SetNKeyFromSeed(options, public_key, path);
-    return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "nkey_seed_file %s", path);
-}
-
-static natsStatus set_tls(natsOptions *options, const naq_conn_options *o) {
-    natsStatus s = natsOptions_SetSecure(options, true);
-    if (s == NATS_OK && o->ca_file != NULL)
-        s = natsOptions_LoadCATrustedCertificates(options, o->ca_file);
-    if (s == NATS_OK && o->cert_file != NULL && o->key_file != NULL)
-        s = natsOptions_LoadCertificatesChain(options, o->cert_file, o->key_file);
-    if (s == NATS_OK && o->tls_skip_verify) s = natsOptions_SkipServerVerification(options, true);
-    return s;
-}
-
-/* libnats takes user and password from a URL as they stand; URLs carry an '@' in them as %40. */
-static char *decoded_url(const char *url) {
-    char *out = strdup(url);
-    char *at = out != NULL ? strrchr(out, '@') : NULL;
-    if (at == NULL) return out;
-    char *to = out;
-    for (char *from = out; *from != '\0'; from++) {
-        unsigned byte = 0;
-        if (from < at && from[0] == '%' && isxdigit((unsigned char)from[1]) &&
-            isxdigit((unsigned char)from[2]) && sscanf(from + 1, "%2x", &byte) == 1 && byte != 0) {
-            *to++ = (char)byte;
-            from += 2;
-        } else {
-            *to++ = *from;
-        }
-    }
-    *to = '\0';
-    return out;
-}
-
-static natsStatus set_servers(natsOptions *options, const naq_conn_options *o) {
-    const char *const *servers = servers_of(o);
-    int n = 0, done = 0;
-    while (servers[n] != NULL)
-        n++;
-    char **urls = calloc((size_t)n, sizeof *urls);
-    while (urls != NULL && done < n && (urls[done] = decoded_url(servers[done])) != NULL)
-        done++;
-    natsStatus s =
-        done == n ? natsOptions_SetServers(options, (const char **)urls, n) : NATS_NO_MEMORY;
-    while (done > 0)
-        free(urls[--done]);
-    free(urls);
-    return s;
-}
-
 static natsStatus set_plain(natsOptions *options, const naq_conn_options *o) {
-    int64_t timeout = o->connection_timeout_ms > 0 ? o->connection_timeout_ms : 5000;
     int64_t ping = o->ping_interval_ms > 0 ? o->ping_interval_ms : 20000;
     int64_t wait = o->reconnect_wait_ms > 0 ? o->reconnect_wait_ms : RECONNECT_WAIT_MS;
-    natsStatus s = set_servers(options, o);
-    if (s == NATS_OK) s = natsOptions_SetName(options, o->name != NULL ? o->name : "naq");
-    if (s == NATS_OK) s = natsOptions_SetTimeout(options, timeout);
+    natsStatus s = natsOptions_SetTimeout(options, naq_conn_timeout_of(o));
     if (s == NATS_OK) s = natsOptions_SetPingInterval(options, ping);
     if (s == NATS_OK)
         s = natsOptions_SetMaxPingsOut(options, o->max_pings_out > 0 ? o->max_pings_out : 2);
@@ -220,38 +154,22 @@ static natsStatus set_plain(natsOptions *options, const naq_conn_options *o) {
     return s;
 }
 
-static natsStatus set_credentials(natsOptions *options, const naq_conn_options *o) {
-    natsStatus s = NATS_OK;
-    if (o->user != NULL)
-        s = natsOptions_SetUserInfo(options, o->user, o->password != NULL ? o->password : "");
-    if (s == NATS_OK && o->token != NULL) s = natsOptions_SetToken(options, o->token);
-    if (s == NATS_OK && o->creds_file != NULL)
-        s = natsOptions_SetUserCredentialsFromFiles(options, o->creds_file, NULL);
-    return s;
-}
-
 naq_status naq_conn_options_make(natsOptions **out, const naq_conn_options *o, naq_err *err) {
     naq_status status = naq_conn_fork_check(err);
     if (status == NAQ_OK) status = naq_library_open(err);
     if (status != NAQ_OK) return status;
     natsOptions *options = NULL;
-    const char *what = "connection options";
     natsStatus s = natsOptions_Create(&options);
     if (s == NATS_OK) s = set_plain(options, o);
-    if (s == NATS_OK) {
-        what = "credentials";
-        s = set_credentials(options, o);
-    }
-    if (s == NATS_OK && o->tls) {
-        what = "TLS";
-        s = set_tls(options, o);
-    }
     if (s != NATS_OK) {
-        status = naq_from_nats(err, s, 0, "%s", what);
-        if (status == NAQ_CONNECTION || status == NAQ_INVALID)
-            status = err->status = NAQ_CONFIGURATION;
-    } else if (o->nkey_seed_file != NULL) {
-        status = set_nkey(options, o->nkey_seed_file, err);
+        status = naq_from_nats(err, s, 0, "connection options");
+        if (status == NAQ_INVALID) status = err->status = NAQ_CONFIGURATION;
+    }
+    if (status == NAQ_OK) status = naq_credentials_set(options, o, err);
+    if (status == NAQ_OK) {
+        naq_tls_begin(naq_conn_timeout_of(o));
+        status = naq_tls_set(options, o, err);
+        naq_tls_end();
     }
     if (status == NAQ_OK)
         *out = options;
