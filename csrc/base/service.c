@@ -3,7 +3,8 @@
 
 #include <signal.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/thread.h"
 
 void naq_service_init(naq_service *s, const char *name, void (*body)(naq_service *), void *ctx) {
     memset(s, 0, sizeof *s);
@@ -11,11 +12,7 @@ void naq_service_init(naq_service *s, const char *name, void (*body)(naq_service
     s->body = body;
     s->ctx = ctx;
     pthread_mutex_init(&s->mu, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* a clock step must not stretch a sleep */
-    pthread_cond_init(&s->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    naq_cond_init(&s->wake);
 }
 
 static void *thread_main(void *arg) {
@@ -53,14 +50,7 @@ bool naq_service_stopping(naq_service *s) {
 }
 
 bool naq_service_sleep(naq_service *s, int64_t ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = naq_cond_deadline(ms);
     pthread_mutex_lock(&s->mu);
     /* One wait, not a loop: a nudge and a spurious wake-up both only make the body look again. */
     if (!s->stopping && !s->nudged) pthread_cond_timedwait(&s->wake, &s->mu, &until);

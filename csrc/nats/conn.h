@@ -25,6 +25,8 @@ typedef struct naq_conn_options {
     int max_reconnect;             /* 0: for ever */
     int64_t ping_interval_ms;      /* 20000 */
     int max_pings_out;             /* 2 */
+    int64_t open_within_ms;        /* all servers together; 0: connection_timeout_ms for each */
+    int pool_size;                 /* 4: connections at most with the same key, see pool.h */
 } naq_conn_options;
 
 typedef struct naq_conn naq_conn;
@@ -96,7 +98,8 @@ void naq_conn_server_id(naq_conn *c, char *out, size_t size);
 /* How many servers the cluster has; 1 when it is not one. [blocks] as naq_conn_info. */
 int naq_conn_cluster_size(naq_conn *c);
 naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err); /* [blocks] */
-bool naq_conn_up(naq_conn *c);        /* connected right now; not blocking */
+bool naq_conn_up(naq_conn *c);         /* connected right now; not blocking */
+bool naq_conn_lost(const naq_conn *c); /* has no server now; never waits, known a moment late */
 bool naq_conn_dead(naq_conn *c);      /* closed for good: reconnecting was given up; not blocking */
 int naq_conn_reconnects(naq_conn *c); /* how often it was lost and restored; not blocking */
 int64_t naq_conn_max_payload(naq_conn *c);

@@ -1,4 +1,4 @@
-/* conn_state.h -- what a connection is made of: for conn.c, conn_ask.c and conn_info.c alone. */
+/* conn_state.h -- what a connection is made of: for the conn files alone. */
 #ifndef NAQ_NATS_CONN_STATE_H
 #define NAQ_NATS_CONN_STATE_H
 
@@ -24,11 +24,13 @@ struct naq_conn {
     atomic_int holders;
     atomic_bool unsaid; /* published, and nothing heard from the server since */
     atomic_int end;     /* a naq_conn_end: every use of the connection asks for it first */
+    atomic_bool lost;   /* it has no server now; known a moment late */
     atomic_int reconnects;
     char servers[256]; /* for messages */
     naq_events events;
 
-    pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
+    pthread_mutex_t closing; /* held while closing; guards the end of nc */
+    pthread_mutex_t mu;      /* guards the rest; a leaf: nothing is called while it is held */
     char denied[256];
     uint64_t denials;
     naq_mailbox *mailboxes; /* idle ones */
@@ -36,5 +38,12 @@ struct naq_conn {
     naq_server_info known;  /* what the greeting of server known.id said */
     int cluster_size;
 };
+
+/* conn_close.c. One holder less; the last one frees it. */
+void naq_conn_let_go(naq_conn *c);
+/* conn_close.c. False when it ended before: only the first end counts. */
+bool naq_conn_end_as(naq_conn *c, naq_conn_end end);
+/* conn_watch.c. Have libnats tell c what happens to the connection made with options. */
+natsStatus naq_conn_watch(natsOptions *options, naq_conn *c);
 
 #endif

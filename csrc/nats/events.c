@@ -6,24 +6,20 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 
 enum { EPISODE_MS = 5000 };
 
-static const struct {
-    const char *name;
-    naq_level level;
-} KINDS[NAQ_EVENT_KINDS] = {
-    [NAQ_EVENT_DISCONNECTED] = {"disconnected", NAQ_WARNING},
-    [NAQ_EVENT_RECONNECTED] = {"reconnected", NAQ_INFO},
-    [NAQ_EVENT_SLOW_CONSUMER] = {"slow_consumer", NAQ_WARNING},
-    [NAQ_EVENT_LAME_DUCK] = {"lame_duck", NAQ_WARNING},
-    [NAQ_EVENT_CLOSED] = {"closed", NAQ_DEBUG},
-    [NAQ_EVENT_ERROR] = {"error", NAQ_WARNING},
+static const char *const NAMES[NAQ_EVENT_KINDS] = {
+    [NAQ_EVENT_DISCONNECTED] = "disconnected",
+    [NAQ_EVENT_RECONNECTED] = "reconnected",
+    [NAQ_EVENT_SLOW_CONSUMER] = "slow_consumer",
+    [NAQ_EVENT_LAME_DUCK] = "lame_duck",
+    [NAQ_EVENT_CLOSED] = "closed",
+    [NAQ_EVENT_ERROR] = "error",
 };
 
 const char *naq_event_name(naq_event_kind kind) {
-    return KINDS[kind].name;
+    return NAMES[kind];
 }
 
 void naq_events_init(naq_events *e) {
@@ -53,7 +49,7 @@ static bool goes_on_locked(naq_events *e, const char *text) {
     return false;
 }
 
-void naq_events_add(naq_events *e, naq_event_kind kind, const char *fmt, ...) {
+void naq_events_add(naq_events *e, naq_event_kind kind, naq_level level, const char *fmt, ...) {
     char text[sizeof e->ring[0].text];
     va_list args;
     va_start(args, fmt);
@@ -75,7 +71,7 @@ void naq_events_add(naq_events *e, naq_event_kind kind, const char *fmt, ...) {
     for (naq_listener *l = e->listeners; l != NULL; l = l->next)
         l->wake(l->ctx);
     pthread_mutex_unlock(&e->mu);
-    naq_log(KINDS[kind].level, "nats: %s", text);
+    naq_log(level, "nats: %s", text);
 }
 
 uint64_t naq_events_last(naq_events *e) {

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/log.h"
+
 typedef enum naq_event_kind {
     NAQ_EVENT_DISCONNECTED,
     NAQ_EVENT_RECONNECTED,
@@ -58,10 +60,10 @@ typedef struct naq_events {
 void naq_events_init(naq_events *e);
 void naq_events_destroy(naq_events *e);
 
-/* Any thread. Slow consumers and errors that are told again within five seconds are one event, as
- * long as it goes on. */
-void naq_events_add(naq_events *e, naq_event_kind kind, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Any thread; logged at level. Slow consumers and errors that are told again within five seconds
+ * are one event, as long as it goes on. */
+void naq_events_add(naq_events *e, naq_event_kind kind, naq_level level, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 uint64_t naq_events_last(naq_events *e);
 uint64_t naq_events_count(naq_events *e, naq_event_kind kind);

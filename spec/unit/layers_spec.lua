@@ -28,6 +28,7 @@ local LUA_ROWS = {
   { "options", "pattern" },
   { "policy" }, -- the options that enqueueing and job files share
   { "config", "definitions", "jetstream_api", "job", "retry" },
+  { "jetstream" },
   { "connection" },
   { "connections" },
   { "workers" },

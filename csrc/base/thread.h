@@ -1,0 +1,18 @@
+/* thread.h -- what pthreads makes long-winded: a thread that nobody joins, waiting on the monotonic
+ * clock. Any thread. Loops that own a thread are services (service.h). */
+#ifndef NAQ_BASE_THREAD_H
+#define NAQ_BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Start a detached thread with all signals masked. False when there is none to be had. */
+bool naq_thread_apart(void *(*body)(void *), void *arg);
+
+/* A condition for pthread_cond_timedwait with naq_cond_deadline. */
+void naq_cond_init(pthread_cond_t *cond);
+struct timespec naq_cond_deadline(int64_t ms);
+
+#endif

@@ -1,0 +1,106 @@
+/* conn_watch.c -- what libnats tells about a connection, on threads of its own: as events, and what
+ * the server refused. */
+#include <nats/nats.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nats/conn_state.h"
+
+static void on_closed(natsConnection *nc, void *closure) {
+    (void)nc;
+    naq_conn *c = closure;
+    if (naq_conn_end_as(c, NAQ_CONN_GIVEN_UP))
+        naq_events_add(&c->events, NAQ_EVENT_CLOSED, NAQ_WARNING, "gave up reconnecting to %s",
+                       c->servers);
+    naq_conn_let_go(c);
+}
+
+static void on_disconnected(natsConnection *nc, void *closure) {
+    (void)nc;
+    naq_conn *c = closure;
+    atomic_store(&c->lost, true);
+    if (atomic_load(&c->end) == NAQ_CONN_OPEN)
+        naq_events_add(&c->events, NAQ_EVENT_DISCONNECTED, NAQ_WARNING, "lost the connection to %s",
+                       c->servers);
+}
+
+static void on_reconnected(natsConnection *nc, void *closure) {
+    (void)nc;
+    naq_conn *c = closure;
+    atomic_store(&c->lost, false);
+    atomic_fetch_add(&c->reconnects, 1);
+    naq_events_add(&c->events, NAQ_EVENT_RECONNECTED, NAQ_INFO, "connected to %s again",
+                   c->servers);
+}
+
+static void on_lame_duck(natsConnection *nc, void *closure) {
+    naq_conn *c = closure;
+    char url[256];
+    if (natsConnection_GetConnectedUrl(nc, url, sizeof url) != NATS_OK) url[0] = '\0';
+    const char *at = strrchr(url, '@'); /* what stands before it is secret */
+    naq_events_add(&c->events, NAQ_EVENT_LAME_DUCK, NAQ_WARNING,
+                   "%s is about to shut down (lame duck mode)",
+                   url[0] == '\0' ? c->servers
+                   : at != NULL   ? at + 1
+                                  : url);
+}
+
+/* Refused subjects come here, beside the request that then hears nothing; and consumers that are
+ * too slow. */
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure) {
+    naq_conn *c = closure;
+    const char *text = NULL;
+    (void)natsConnection_GetLastError(nc, &text);
+    if (s == NATS_SLOW_CONSUMER) {
+        const char *subject = natsSubscription_GetSubject(sub);
+        naq_conn_slow(c, subject != NULL ? subject : "?");
+        return;
+    }
+    if (s == NATS_NOT_PERMITTED || (text != NULL && strstr(text, "ermissions") != NULL)) {
+        pthread_mutex_lock(&c->mu);
+        c->denials++;
+        (void)snprintf(c->denied, sizeof c->denied, "%s", text != NULL ? text : "");
+        pthread_mutex_unlock(&c->mu);
+    }
+    naq_events_add(&c->events, NAQ_EVENT_ERROR, NAQ_WARNING, "%s: %s", c->servers,
+                   text != NULL && text[0] != '\0' ? text : natsStatus_GetText(s));
+}
+
+void naq_conn_slow(naq_conn *c, const char *subject) {
+    naq_events_add(&c->events, NAQ_EVENT_SLOW_CONSUMER, NAQ_WARNING,
+                   "%s: the subscription to %s is too slow, messages are dropped", c->servers,
+                   subject);
+}
+
+struct naq_events *naq_conn_events_peek(naq_conn *c) {
+    return &c->events;
+}
+
+uint64_t naq_conn_denials(naq_conn *c) {
+    pthread_mutex_lock(&c->mu);
+    uint64_t n = c->denials;
+    pthread_mutex_unlock(&c->mu);
+    return n;
+}
+
+bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err) {
+    char text[sizeof c->denied];
+    pthread_mutex_lock(&c->mu);
+    bool since = c->denials != mark;
+    memcpy(text, c->denied, sizeof text);
+    pthread_mutex_unlock(&c->mu);
+    /* The server quotes the subject in its own words, with or without case changes. */
+    if (!since || strcasestr(text, subject) == NULL) return false;
+    (void)naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to use %s", c->servers,
+                   subject);
+    return true;
+}
+
+natsStatus naq_conn_watch(natsOptions *options, naq_conn *c) {
+    natsStatus s = natsOptions_SetClosedCB(options, on_closed, c);
+    if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(options, on_disconnected, c);
+    if (s == NATS_OK) s = natsOptions_SetReconnectedCB(options, on_reconnected, c);
+    if (s == NATS_OK) s = natsOptions_SetLameDuckModeCB(options, on_lame_duck, c);
+    if (s == NATS_OK) s = natsOptions_SetErrorHandler(options, on_error, c);
+    return s;
+}
