@@ -1,48 +1,27 @@
 /* lkv.c -- the connection's methods on buckets and on jobs' records. */
 #include <string.h>
 
+#include "bind/lbytes.h"
 #include "bind/lconn.h"
+#include "bind/lwatch.h"
 #include "nats/kv.h"
 #include "nats/pool.h"
 #include "nats/results.h"
-
-/* What C fetched, until Lua has it: freed with the userdata when pushing runs out of memory. */
-static const char BYTES_MT[] = "naq.bytes";
-
-static int lnaq_bytes_gc(lua_State *L) {
-    naq_buf_free(luaL_checkudata(L, 1, BYTES_MT));
-    return 0;
-}
-
-static naq_buf *new_bytes(lua_State *L) {
-    naq_buf *b = lua_newuserdata(L, sizeof *b);
-    memset(b, 0, sizeof *b);
-    if (luaL_newmetatable(L, BYTES_MT)) {
-        lua_pushcfunction(L, lnaq_bytes_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushstring(L, BYTES_MT);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
-    return b;
-}
-
-static void push_bytes(lua_State *L, naq_buf *b) {
-    lua_pushlstring(L, b->data != NULL ? b->data : "", b->len);
-    naq_buf_free(b); /* the collector may take its time */
-}
 
 static int lnaq_conn_kv_get(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
     const char *bucket = luaL_checkstring(L, 2);
     const char *key = luaL_checkstring(L, 3);
-    naq_buf *value = new_bytes(L);
+    bool direct = lua_toboolean(L, 4);
+    naq_buf *value = lnaq_newbytes(L);
     naq_kv_entry entry;
     naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK || naq_kv_get(c, bucket, key, &entry, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
+    naq_status status = naq_pool_check(c, &err);
+    if (status == NAQ_OK)
+        status = (direct ? naq_kv_get_direct : naq_kv_get)(c, bucket, key, &entry, &err);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
     *value = entry.value;
-    push_bytes(L, value);
+    lnaq_pushbytes(L, value);
     lnaq_pushint64(L, (int64_t)entry.revision);
     return 2;
 }
@@ -87,15 +66,28 @@ static int lnaq_conn_kv_create(lua_State *L) {
     return 1;
 }
 
-static int lnaq_conn_kv_delete(lua_State *L) {
+typedef naq_status (*remover)(naq_conn *c, const char *bucket, const char *key, int64_t expected,
+                              naq_err *err);
+
+static int remove_key(lua_State *L, remover removed) {
     naq_conn *c = lnaq_checkconn(L, 1);
     const char *bucket = luaL_checkstring(L, 2);
     const char *key = luaL_checkstring(L, 3);
+    int64_t expected = lua_isnoneornil(L, 4) ? -1 : lnaq_checkint64(L, 4);
+    luaL_argcheck(L, expected >= -1, 4, "a revision expected");
     naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK || naq_kv_delete(c, bucket, key, -1, &err) != NAQ_OK)
+    if (naq_pool_check(c, &err) != NAQ_OK || removed(c, bucket, key, expected, &err) != NAQ_OK)
         return lnaq_fail(L, &err);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+static int lnaq_conn_kv_delete(lua_State *L) {
+    return remove_key(L, naq_kv_delete);
+}
+
+static int lnaq_conn_kv_purge(lua_State *L) {
+    return remove_key(L, naq_kv_purge);
 }
 
 /* An entry among the collected ones; key and value follow it. */
@@ -131,7 +123,7 @@ static int lnaq_conn_kv_entries(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
     const char *bucket = luaL_checkstring(L, 2);
     const char *filter = luaL_optstring(L, 3, ">");
-    naq_buf *rows = new_bytes(L);
+    naq_buf *rows = lnaq_newbytes(L);
     naq_err err;
     naq_status status = naq_pool_check(c, &err);
     if (status == NAQ_OK) status = naq_kv_each(c, bucket, filter, collect, rows, &err);
@@ -151,11 +143,42 @@ static int lnaq_conn_kv_entries(lua_State *L) {
     return 1;
 }
 
+static bool collect_key(void *ctx, const char *key, const void *value, size_t len,
+                        uint64_t revision, int64_t created_us) {
+    naq_buf *keys = ctx;
+    (void)value, (void)len, (void)revision, (void)created_us;
+    naq_buf_put(keys, key, strlen(key) + 1);
+    return !keys->failed;
+}
+
+static int lnaq_conn_kv_keys(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    const char *bucket = luaL_checkstring(L, 2);
+    const char *filter = luaL_optstring(L, 3, ">");
+    naq_buf *keys = lnaq_newbytes(L);
+    naq_err err;
+    naq_status status = naq_pool_check(c, &err);
+    if (status == NAQ_OK) status = naq_kv_keys(c, bucket, filter, collect_key, keys, &err);
+    if (status == NAQ_OK && keys->failed)
+        status = naq_fail(&err, NAQ_TOO_LARGE, "listing bucket %s: out of memory", bucket);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
+    lua_newtable(L);
+    size_t at = 0;
+    for (int i = 1; at < keys->len; i++) {
+        size_t n = strlen(keys->data + at);
+        lua_pushlstring(L, keys->data + at, n);
+        lua_rawseti(L, -2, i);
+        at += n + 1;
+    }
+    naq_buf_free(keys);
+    return 1;
+}
+
 static int lnaq_conn_find_record(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
     const char *prefix = luaL_checkstring(L, 2);
     const char *id = luaL_checkstring(L, 3);
-    naq_buf *value = new_bytes(L);
+    naq_buf *value = lnaq_newbytes(L);
     naq_record record;
     naq_err err;
     if (naq_pool_check(c, &err) != NAQ_OK) return lnaq_fail(L, &err);
@@ -165,7 +188,7 @@ static int lnaq_conn_find_record(lua_State *L) {
         return lnaq_fail(L, &err);
     }
     *value = record.entry.value;
-    push_bytes(L, value);
+    lnaq_pushbytes(L, value);
     lnaq_pushint64(L, (int64_t)record.entry.revision);
     char bucket[96];
     naq_results_bucket(prefix, record.where, bucket, sizeof bucket);
@@ -180,23 +203,20 @@ static int lnaq_conn_wait_record(lua_State *L) {
     double seconds = luaL_checknumber(L, 4);
     luaL_argcheck(L, seconds >= 0, 4, "a number of seconds expected");
     int64_t ms = seconds < 1e9 ? (int64_t)(seconds * 1000 + 0.5) : INT64_C(1000000000000);
-    naq_buf *value = new_bytes(L);
+    naq_buf *value = lnaq_newbytes(L);
     naq_err err;
     if (naq_pool_check(c, &err) != NAQ_OK ||
         naq_results_wait(c, prefix, id, ms, value, &err) != NAQ_OK)
         return lnaq_fail(L, &err);
-    push_bytes(L, value);
+    lnaq_pushbytes(L, value);
     return 1;
 }
 
 const luaL_Reg LNAQ_KV_METHODS[] = {
-    {"kv_get", lnaq_conn_kv_get},
-    {"kv_put", lnaq_conn_kv_put},
-    {"kv_create", lnaq_conn_kv_create},
-    {"kv_update", lnaq_conn_kv_update},
-    {"kv_delete", lnaq_conn_kv_delete},
-    {"kv_entries", lnaq_conn_kv_entries},
-    {"find_record", lnaq_conn_find_record},
-    {"wait_record", lnaq_conn_wait_record},
-    {NULL, NULL},
+    {"kv_get", lnaq_conn_kv_get},           {"kv_put", lnaq_conn_kv_put},
+    {"kv_create", lnaq_conn_kv_create},     {"kv_update", lnaq_conn_kv_update},
+    {"kv_delete", lnaq_conn_kv_delete},     {"kv_purge", lnaq_conn_kv_purge},
+    {"kv_keys", lnaq_conn_kv_keys},         {"kv_watch", lnaq_conn_kv_watch},
+    {"kv_entries", lnaq_conn_kv_entries},   {"find_record", lnaq_conn_find_record},
+    {"wait_record", lnaq_conn_wait_record}, {NULL, NULL},
 };

@@ -7,6 +7,7 @@
 #include "bind/lcodec.h"
 #include "bind/lconn.h"
 #include "bind/lsystem.h"
+#include "bind/lwatch.h"
 #if LUA_VERSION_NUM >= 504
 #include "bind/lworker.h"
 #endif
@@ -42,6 +43,7 @@ static void push_codes(lua_State *L) {
 int luaopen_naq_core(lua_State *L) {
     lnaq_codec_open(L);
     lnaq_conn_open_class(L);
+    lnaq_watch_open_class(L);
     luaL_newlib(L, CORE);
     lnaq_system_register(L);
     lnaq_process_register(L);

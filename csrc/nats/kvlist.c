@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nats/delivery.h"
 #include "nats/inbox.h"
 #include "nats/kv.h"
 #include "nats/nstatus.h"
@@ -57,25 +58,6 @@ static naq_status create(listing *l, char *name, size_t size, int64_t *pending, 
     return status;
 }
 
-/* The tokens of "$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer seq>.<time>.<left>"
- * that matter, counted from the end because a domain and account may stand in the middle. */
-static bool read_reply(const char *reply, uint64_t *sequence, int64_t *time_us, int64_t *left) {
-    const char *tokens[16];
-    int n = 0;
-    for (const char *at = reply; at != NULL && n < 16; n++) {
-        tokens[n] = at;
-        at = strchr(at, '.');
-        if (at != NULL) at++;
-    }
-    /* The short form has 9 tokens, the long one 11, or 12 with a random one at the end. */
-    int base = n >= 11 ? 4 : 2;
-    if (n < 9) return false;
-    *sequence = strtoull(tokens[base + 3], NULL, 10);
-    *time_us = strtoll(tokens[base + 5], NULL, 10) / 1000;
-    *left = strtoll(tokens[base + 6], NULL, 10);
-    return true;
-}
-
 static naq_status pull(listing *l, const char *name, const char *inbox, naq_err *err) {
     char subject[256], request[64];
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.KV_%s.%s", l->bucket, name);
@@ -88,23 +70,22 @@ static naq_status pull(listing *l, const char *name, const char *inbox, naq_err 
 typedef enum verdict { MORE, DONE, SILENT } verdict;
 
 static verdict take(listing *l, natsMsg *m) {
-    const char *value = NULL, *reply = natsMsg_GetReply(m);
-    uint64_t sequence;
-    int64_t time_us, left;
-    if (reply == NULL || !read_reply(reply, &sequence, &time_us, &left)) {
+    const char *value = NULL;
+    naq_delivery d;
+    if (!naq_delivery_read(natsMsg_GetReply(m), &d)) {
         /* 404 and 408: nothing is left; anything else (409, 503) ends this consumer */
         if (natsMsgHeader_Get(m, "Status", &value) != NATS_OK) return MORE;
         return strcmp(value, "404") == 0 || strcmp(value, "408") == 0 ? DONE : SILENT;
     }
     bool marker = natsMsgHeader_Get(m, "KV-Operation", &value) == NATS_OK;
-    if (sequence > l->seen) {
-        l->seen = sequence;
+    if (d.sequence > l->seen) {
+        l->seen = d.sequence;
         l->progress = true;
         if (!marker && !l->visit(l->ctx, natsMsg_GetSubject(m) + l->skip, natsMsg_GetData(m),
-                                 (size_t)natsMsg_GetDataLength(m), sequence, time_us))
+                                 (size_t)natsMsg_GetDataLength(m), d.sequence, d.time_us))
             return DONE;
     }
-    return left == 0 ? DONE : MORE;
+    return d.left == 0 ? DONE : MORE;
 }
 
 /* One consumer from beginning to end, or until it falls silent. */
