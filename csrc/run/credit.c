@@ -3,7 +3,7 @@
 
 #include "nats/envelope.h"
 
-enum { WINDOW_MS = 100, PREFETCH_MAX = 4096, PARKED_MS = 250, BRISK_MS = 10 };
+enum { WINDOW_MS = 100, PARKED_MS = 250, BRISK_MS = 10 };
 
 /* Of what is pending at several priorities; the slots hand out in the same spirit (slot.c). */
 static const int WEIGHTS[NAQ_PRIORITIES] = {[NAQ_HIGH] = 8, [NAQ_NORMAL] = 3, [NAQ_LOW] = 1};
@@ -26,7 +26,7 @@ void naq_credit_ran(naq_credit *c, int n, int64_t now_ms) {
 static int prefetch(naq_credit *c, int64_t now_ms) {
     roll(c, now_ms);
     int n = c->before > c->window ? c->before : c->window;
-    return n < PREFETCH_MAX ? n : PREFETCH_MAX;
+    return n < NAQ_PREFETCH_MAX ? n : NAQ_PREFETCH_MAX;
 }
 
 int naq_credit_want(naq_credit *c, int ready, int idle, int64_t now_ms) {

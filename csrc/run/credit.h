@@ -12,6 +12,9 @@
 
 #include "nats/pull.h"
 
+/* However fast jobs are run, no more than this are fetched ahead of the threads. */
+enum { NAQ_PREFETCH_MAX = 4096 };
+
 typedef struct naq_credit {
     int64_t window_ms;  /* when the current window began */
     int window, before; /* jobs that came back in it, and in the one before */

@@ -15,10 +15,17 @@
 #include "run/worker_state.h"
 
 enum {
-    SLOTS = 8192,
+    STORING = 1024,    /* jobs that ran and whose records are on their way */
     QUEUES_MAX = 1000, /* pull indexes have 12 bits, three a queue */
     FLUSH_MS = 2000
 };
+
+/* Room for what is prefetched, running and being stored at full speed, and no more: each slot ever
+ * used keeps its memory, so a table beyond that would grow by a little at each stall of the server.
+ * Twice the threads, because as many slots are held back for jobs that come uncounted. */
+static uint32_t slots_wanted(int threads) {
+    return NAQ_PREFETCH_MAX + STORING + 2 * (uint32_t)threads;
+}
 
 static void make_id(naq_worker *w) {
     if (gethostname(w->host, sizeof w->host) != 0) (void)snprintf(w->host, sizeof w->host, "host");
@@ -161,7 +168,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
                                   .restored = naq_worker_restored,
                                   .busy = naq_worker_busy};
     naq_status status = open_signals(w, err);
-    if (status == NAQ_OK) status = naq_slots_open(&w->slots, SLOTS, err);
+    if (status == NAQ_OK) status = naq_slots_open(&w->slots, slots_wanted(o->threads), err);
     if (status == NAQ_OK) status = naq_pool_acquire(&w->conn, o->connect, err);
     if (status == NAQ_OK) status = naq_loop_open(&w->loop, o->connect, &handlers, err);
     if (status == NAQ_OK) status = naq_layout_ensure(w->conn, &layout, NULL, NULL, err);
