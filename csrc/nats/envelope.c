@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "nats/history.h"
 
 const char *const NAQ_PRIORITY_NAMES[NAQ_PRIORITIES] = {"high", "normal", "low"};
 
-enum { ATTEMPTS_KEPT = 20 };
 /* Hops and attempts beyond this are a mistake; below it, adding one cannot overflow. */
 static const int64_t COUNT_MAX = 1000000000;
 /* Enqueue times up to the year 5138: beyond, somebody gave milliseconds. */
@@ -25,6 +25,7 @@ typedef enum member {
     HOP,
     ATTEMPT,
     ATTEMPTS,
+    ATTEMPTS_CUT,
     MAX_RETRIES,
     RESULT_TTL
 } member;
@@ -38,7 +39,11 @@ static member member_named(const char *s, size_t n) {
     case 'j':
         return IS("job") ? JOB : OTHER;
     case 'a':
-        return IS("args") ? ARGS : IS("attempt") ? ATTEMPT : IS("attempts") ? ATTEMPTS : OTHER;
+        return IS("args")           ? ARGS
+               : IS("attempt")      ? ATTEMPT
+               : IS("attempts")     ? ATTEMPTS
+               : IS("attempts_cut") ? ATTEMPTS_CUT
+                                    : OTHER;
     case 'e':
         return IS("enqueued_at") ? ENQUEUED_AT : OTHER;
     case 'h':
@@ -122,6 +127,10 @@ static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kin
     case ATTEMPTS:
         e->attempts = value;
         return kind == NAQ_JSON_ARRAY ? NULL : "attempts must be an array";
+    case ATTEMPTS_CUT:
+        return read_count(value, kind, 0, &e->attempts_cut)
+                   ? NULL
+                   : "attempts_cut must be an integer from 0";
     case MAX_RETRIES:
         e->max_retries = value;
         return NULL;
@@ -160,41 +169,23 @@ naq_status naq_envelope_parse(const char *data, size_t len, naq_envelope *out, n
     return NAQ_OK;
 }
 
-/* The last ATTEMPTS_KEPT - 1 of the attempts so far, and the new one. */
-static naq_status put_attempts(naq_buf *out, naq_slice attempts, naq_slice latest, naq_err *err) {
-    naq_json j;
-    naq_slice value;
-    naq_json_kind kind;
-    naq_status status;
-    int count = 0;
-    for (int pass = 0; attempts.at != NULL && pass < 2; pass++) {
-        int skip = count - (ATTEMPTS_KEPT - 1);
-        naq_json_begin(&j, attempts.at, attempts.len);
-        if ((status = naq_json_array(&j, err)) != NAQ_OK) return status;
-        for (int i = 0;; i++) {
-            bool more;
-            status = naq_json_element(&j, i == 0, &more, &value, &kind, err);
-            if (status != NAQ_OK) return status;
-            if (!more) break;
-            if (pass == 0) {
-                count++;
-            } else if (i >= skip) {
-                naq_buf_put(out, value.at, value.len);
-                naq_buf_putc(out, ',');
-            }
-        }
-    }
-    naq_buf_put(out, latest.at, latest.len);
-    return NAQ_OK;
+/* Members that rewriting leaves out, because it writes them anew or because they are not wanted. */
+static bool left_out(member m, const naq_next *next) {
+    bool history = next == NULL || next->failed_attempt.at != NULL;
+    if (m == ATTEMPTS || m == ATTEMPTS_CUT) return history;
+    if (next == NULL) return false;
+    return m == HOP || m == ATTEMPT || (m == ENQUEUED_AT && next->enqueued_us != 0);
 }
 
-static naq_status rewrite(const char *payload, size_t len, int64_t hop, int64_t attempt,
-                          int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
-                          naq_err *err) {
+/* "{" and all members of the payload but those left out, each behind a comma but the first; what is
+ * left out of the history goes to *history. */
+static naq_status copy_members(const char *payload, size_t len, const naq_next *next,
+                               naq_history *history, bool *any, naq_buf *out, naq_err *err) {
     naq_json j;
-    naq_slice key, value, attempts = {NULL, 0};
+    naq_slice key, value;
     naq_json_kind kind;
     naq_status status;
+    *any = false;
     naq_json_begin(&j, payload, len);
     if ((status = naq_json_object(&j, err)) != NAQ_OK) return status;
     naq_buf_putc(out, '{');
@@ -204,48 +195,78 @@ static naq_status rewrite(const char *payload, size_t len, int64_t hop, int64_t 
         if (status != NAQ_OK) return status;
         if (!more) break;
         member m = member_of(key);
-        if (m == HOP || m == ATTEMPT) continue;
-        if (m == ENQUEUED_AT && enqueued_us != 0) continue;
-        if (m == ATTEMPTS && failed_attempt.at != NULL) {
-            attempts = value;
-            continue;
-        }
+        if (m == ATTEMPTS) history->before = value;
+        if (m == ATTEMPTS_CUT) (void)read_count(value, kind, 0, &history->cut);
+        if (left_out(m, next)) continue;
+        if (*any) naq_buf_putc(out, ',');
+        *any = true;
         naq_buf_putc(out, '"');
         naq_buf_put(out, key.at, key.len);
         naq_buf_puts(out, "\":");
         naq_buf_put(out, value.at, value.len);
-        naq_buf_putc(out, ',');
     }
-    if ((status = naq_json_end(&j, err)) != NAQ_OK) return status;
-    if (enqueued_us != 0) {
+    return naq_json_end(&j, err);
+}
+
+static naq_status rewrite(const char *payload, size_t len, const naq_next *next, naq_buf *out,
+                          naq_err *err) {
+    naq_history history = {.latest = next->failed_attempt};
+    bool any;
+    naq_status status = copy_members(payload, len, next, &history, &any, out, err);
+    if (status != NAQ_OK) return status;
+    if (any) naq_buf_putc(out, ',');
+    if (next->enqueued_us != 0) {
         naq_buf_puts(out, "\"enqueued_at\":");
-        naq_buf_time(out, enqueued_us);
+        naq_buf_time(out, next->enqueued_us);
         naq_buf_putc(out, ',');
     }
     naq_buf_puts(out, "\"hop\":");
-    naq_buf_int(out, hop);
+    naq_buf_int(out, next->hop);
     naq_buf_puts(out, ",\"attempt\":");
-    naq_buf_int(out, attempt);
-    if (failed_attempt.at != NULL) {
-        naq_buf_puts(out, ",\"attempts\":[");
-        if ((status = put_attempts(out, attempts, failed_attempt, err)) != NAQ_OK) return status;
-        naq_buf_putc(out, ']');
+    naq_buf_int(out, next->attempt);
+    if (next->failed_attempt.at != NULL) {
+        naq_buf_putc(out, ',');
+        status = naq_history_put(out, &history, next->max_history, err);
+        if (status != NAQ_OK) return status;
     }
     naq_buf_putc(out, '}');
     return NAQ_OK;
 }
 
-naq_status naq_envelope_next(const char *payload, size_t len, int64_t hop, int64_t attempt,
-                             int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
+naq_status naq_envelope_step(const char *payload, size_t len, const naq_next *next, naq_buf *out,
                              naq_err *err) {
     size_t start = out->len;
-    naq_status status = rewrite(payload, len, hop, attempt, enqueued_us, failed_attempt, out, err);
+    naq_status status = rewrite(payload, len, next, out, err);
     if (status != NAQ_OK)
         status = undecodable(err);
     else if (out->failed)
         status = naq_fail(err, NAQ_TOO_LARGE, "payload: no memory for it");
     if (status != NAQ_OK) out->len = start;
     return status;
+}
+
+naq_status naq_envelope_next(const char *payload, size_t len, int64_t hop, int64_t attempt,
+                             int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
+                             naq_err *err) {
+    naq_next next = {.hop = hop,
+                     .attempt = attempt,
+                     .enqueued_us = enqueued_us,
+                     .failed_attempt = failed_attempt,
+                     .max_history = NAQ_HISTORY_BYTES};
+    return naq_envelope_step(payload, len, &next, out, err);
+}
+
+void naq_envelope_put_bare(const char *payload, size_t len, naq_buf *out) {
+    size_t start = out->len;
+    naq_history ignored;
+    naq_err err;
+    bool any;
+    if (copy_members(payload, len, NULL, &ignored, &any, out, &err) == NAQ_OK) {
+        naq_buf_putc(out, '}');
+        return;
+    }
+    out->len = start;
+    naq_buf_put(out, payload, len);
 }
 
 /* Cut the next token off *at. */

@@ -18,6 +18,7 @@ typedef struct naq_envelope {
     naq_slice job;         /* the name, without quotes; escapes are refused in names */
     naq_slice args;        /* raw JSON */
     naq_slice attempts;    /* raw JSON array */
+    int64_t attempts_cut;  /* how many are missing there */
     naq_slice max_retries; /* raw JSON, as given */
     naq_slice result_ttl;  /* raw JSON, as given */
     int64_t enqueued_us;   /* 0: not given */
@@ -29,13 +30,26 @@ typedef struct naq_envelope {
  * members with the same name the last one counts. */
 naq_status naq_envelope_parse(const char *data, size_t len, naq_envelope *out, naq_err *err);
 
-/* The same job for its next publish: every member of `payload` kept as it is, `hop`, `attempt` and
- * `enqueued_at` set, and when failed_attempt (one JSON object) is given it is appended to
- * `attempts`, of which the latest 20 stay. enqueued_us 0: `enqueued_at` stays as it is. On failure
+/* What is different in the next publish of a job. */
+typedef struct naq_next {
+    int64_t hop, attempt;
+    int64_t enqueued_us;      /* 0: `enqueued_at` stays as it is */
+    naq_slice failed_attempt; /* one JSON object, appended to `attempts`; at NULL: none */
+    size_t max_history;       /* bytes that `attempts` may take (history.h) */
+} naq_next;
+
+/* The same job for its next publish: every other member of `payload` kept as it is. On failure
  * (NAQ_UNDECODABLE, or NAQ_TOO_LARGE when memory is out) out is as long as before. */
+naq_status naq_envelope_step(const char *payload, size_t len, const naq_next *next, naq_buf *out,
+                             naq_err *err);
+/* The same with as much history as is kept at most. */
 naq_status naq_envelope_next(const char *payload, size_t len, int64_t hop, int64_t attempt,
                              int64_t enqueued_us, naq_slice failed_attempt, naq_buf *out,
                              naq_err *err);
+
+/* Append a payload without what naq_envelope_step() sets anew: `attempts` and `attempts_cut`. As it
+ * is when it is no object. */
+void naq_envelope_put_bare(const char *payload, size_t len, naq_buf *out);
 
 /* The name of a job: 1 to NAQ_JOB_NAME_MAX bytes of UTF-8 that stand in JSON as they are, so
  * without quotes, backslashes and control characters. */

@@ -26,6 +26,7 @@ static void begin(naq_attempt *a) {
     a->enqueued_us = slot->stored_us;
     a->found_record = false;
     a->alone = false;
+    a->crashed_worker[0] = '\0';
     slot->verdict = NAQ_VERDICT_LEAVE;
 }
 
@@ -123,8 +124,7 @@ static void decode_ask_run(naq_attempt *a) {
     case NAQ_PERMIT_LEAVE:
         break;
     case NAQ_PERMIT_CRASHED:
-        naq_outcome_dead(a, "crashed", "JOB_CRASHED",
-                         "its worker died each time this job was started", NULL);
+        naq_outcome_crashed(a);
         break;
     }
 }

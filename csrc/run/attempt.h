@@ -32,6 +32,9 @@ typedef struct naq_attempt {
     int64_t enqueued_us, started_us, finished_us;
     bool found_record; /* the record was read before the run: slot->expected is its revision */
     bool alone;
+    /* What the claim says of a job that is given up as crashed; empty otherwise. */
+    char crashed_worker[128];
+    int64_t crashed_us, crashed_starts;
 } naq_attempt;
 
 /* Run what a->slot holds, begun at a->started_us, and set its verdict. Its record is read first

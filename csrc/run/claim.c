@@ -1,6 +1,7 @@
 /* claim.c -- reading a job's record before a run, and writing the claim. */
 #include "run/claim.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -8,7 +9,8 @@
 
 /* The members of a record that decide. */
 typedef struct standing {
-    naq_slice state;
+    naq_slice state, worker; /* without quotes */
+    naq_slice started_at;    /* a number */
     int64_t hop, starts;
 } standing;
 
@@ -29,6 +31,10 @@ static naq_status read_standing(const naq_buf *record, standing *out, naq_err *e
         long long n;
         if (is(key, "state") && kind == NAQ_JSON_STRING)
             out->state = (naq_slice){value.at + 1, value.len - 2};
+        else if (is(key, "worker") && kind == NAQ_JSON_STRING)
+            out->worker = (naq_slice){value.at + 1, value.len - 2};
+        else if (is(key, "started_at") && kind == NAQ_JSON_NUMBER)
+            out->started_at = value;
         else if (is(key, "hop") && naq_json_int(value, &n))
             out->hop = n;
         else if (is(key, "starts") && naq_json_int(value, &n))
@@ -63,6 +69,15 @@ static naq_status write_claim(naq_attempt *a, int64_t starts, naq_err *err) {
     return status;
 }
 
+static void remember_crash(naq_attempt *a, const standing *s, int64_t starts) {
+    (void)snprintf(a->crashed_worker, sizeof a->crashed_worker, "%.*s",
+                   s->worker.at != NULL ? (int)s->worker.len : 1,
+                   s->worker.at != NULL ? s->worker.at : "?");
+    double at = s->started_at.at != NULL ? naq_json_double(s->started_at) : 0;
+    a->crashed_us = at > 0 && at < 1e11 ? (int64_t)(at * 1e6) : a->started_us;
+    a->crashed_starts = starts;
+}
+
 static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
     if (terminal(s->state)) return NAQ_PERMIT_DROP;
     /* A later hop was delivered somewhere: this message is a left-over whose ack was lost. */
@@ -70,7 +85,10 @@ static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
     if (!claim) return NAQ_PERMIT_RUN;
 
     int64_t starts = s->hop == a->job.hop && is(s->state, "running") ? s->starts : 0;
-    if (starts >= a->at->max_crashes) return NAQ_PERMIT_CRASHED;
+    if (starts > 0 && starts >= a->at->max_crashes) {
+        remember_crash(a, s, starts);
+        return NAQ_PERMIT_CRASHED;
+    }
     if (starts > 0) {
         /* It was begun before and never ended: it may be what kills workers. Nobody else's job
          * should be near it, or would be counted as a suspect too. */

@@ -7,10 +7,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "nats/delayed.h"
+#include "nats/letter.h"
 #include "nats/publish.h"
 #include "run/claim.h"
 
-enum { DEFAULT_RETRIES = 3 };
+enum {
+    DEFAULT_RETRIES = 3,
+    HEADERS = 512, /* room for a message's headers, which count as payload */
+};
 
 static void leave(naq_attempt *a, const char *what, const naq_err *err) {
     naq_log(NAQ_ERROR, "job %s: %s: %s (%s); it is delivered again when its lease ends", a->id,
@@ -88,27 +92,19 @@ void naq_outcome_success(naq_attempt *a, const naq_did_what *what) {
 
 /* Failed attempts */
 
-static void put_error(naq_buf *b, const char *code, const char *message, const char *traceback) {
-    naq_buf_puts(b, "\"code\":");
-    naq_buf_json_string(b, code, strlen(code));
-    naq_buf_puts(b, ",\"message\":");
-    naq_buf_json_string(b, message, strlen(message));
-    if (traceback != NULL && *traceback != '\0') {
-        naq_buf_puts(b, ",\"traceback\":");
-        naq_buf_json_string(b, traceback, strlen(traceback));
-    }
-}
-
 static void put_attempt(naq_attempt *a, naq_buf *b, const char *code, const char *message,
                         const char *traceback) {
-    naq_buf_printf(b,
-                   "{\"attempt\":%lld,\"worker\":\"%s\",\"started_at\":", (long long)a->job.attempt,
-                   a->at->worker_id);
-    naq_buf_time(b, a->started_us);
+    /* What crashed is the start that its claim tells of, not the burial. */
+    bool crashed = a->crashed_worker[0] != '\0';
+    naq_buf_printf(b, "{\"attempt\":%lld,\"worker\":", (long long)a->job.attempt);
+    const char *worker = crashed ? a->crashed_worker : a->at->worker_id;
+    naq_buf_json_string(b, worker, strlen(worker));
+    naq_buf_puts(b, ",\"started_at\":");
+    naq_buf_time(b, crashed ? a->crashed_us : a->started_us);
     naq_buf_puts(b, ",\"finished_at\":");
     naq_buf_time(b, a->finished_us);
     naq_buf_putc(b, ',');
-    put_error(b, code, message, traceback);
+    naq_letter_put_error(b, code, message, traceback);
     naq_buf_putc(b, '}');
 }
 
@@ -122,52 +118,74 @@ static int64_t due_ms(double seconds) {
     return (naq_wall_us() + (int64_t)(wait * 1e6) + 999) / 1000;
 }
 
-/* The same job, one hop on, in the delayed store; then the claim, where there is one, says so. */
-static void postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice failed) {
-    naq_err err;
-    if (!naq_claim_holds(a)) {
-        a->slot->verdict = NAQ_VERDICT_LEAVE;
-        return;
-    }
+/* The same job, one hop on, in the delayed store. */
+static naq_status store_next(naq_attempt *a, double seconds, const naq_next *next, naq_err *err) {
     naq_buf payload = {0};
-    int64_t hop = a->job.hop + 1;
-    naq_status status = naq_envelope_next(a->slot->payload, a->slot->payload_len, hop, attempt,
-                                          a->enqueued_us, failed, &payload, &err);
+    naq_status status =
+        naq_envelope_step(a->slot->payload, a->slot->payload_len, next, &payload, err);
+    if (status == NAQ_OK && payload.len > a->at->max_payload - HEADERS)
+        status = naq_fail(err, NAQ_TOO_LARGE, "its payload of %zu bytes is too large to be sent on",
+                          payload.len);
     if (status == NAQ_OK) {
         naq_delayed_job d = {.prefix = a->at->prefix,
                              .id = a->id,
                              .queue = a->queue,
                              .priority = a->slot->address.priority,
-                             .hop = hop,
+                             .hop = next->hop,
                              .due_ms = due_ms(seconds),
                              .payload = payload.data,
                              .len = payload.len};
-        status = naq_delayed_put(a->at->conn, &d, &err);
+        status = naq_delayed_put(a->at->conn, &d, err);
     }
     naq_buf_free(&payload);
+    return status;
+}
+
+/* The claim's count of starts ends here: this start had an outcome. A lost write changes nothing,
+ * since the next hop's claim starts counting anew. */
+static void end_claim(naq_attempt *a, const naq_next *next) {
+    char bucket[96], record[256];
+    naq_err err;
+    uint64_t revision;
+    naq_results_bucket(a->at->prefix, a->slot->result_class, bucket, sizeof bucket);
+    int n = snprintf(record, sizeof record, "{\"state\":\"retry\",\"hop\":%lld,\"attempt\":%lld}",
+                     (long long)next->hop, (long long)next->attempt);
+    if (naq_kv_put(a->at->conn, bucket, a->id, record, (size_t)n, a->slot->expected, &revision,
+                   &err) != NAQ_OK)
+        naq_log(NAQ_INFO, "job %s: its claim was not turned to retry: %s", a->id, err.message);
+}
+
+/* Sent on for its next attempt, then the claim, where there is one, says so. False: it is too large
+ * for that even without its history, and nothing was done. */
+static bool postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice failed,
+                     naq_err *err) {
+    a->slot->verdict = NAQ_VERDICT_LEAVE;
+    if (!naq_claim_holds(a)) return true;
+    naq_next next = {.hop = a->job.hop + 1,
+                     .attempt = attempt,
+                     .enqueued_us = a->enqueued_us,
+                     .failed_attempt = failed,
+                     .max_history = NAQ_HISTORY_BYTES};
+    naq_status status = store_next(a, seconds, &next, err);
+    if (status == NAQ_TOO_LARGE && failed.at != NULL) {
+        next.max_history = 0;
+        status = store_next(a, seconds, &next, err);
+    }
+    if (status == NAQ_TOO_LARGE) return false;
     if (status != NAQ_OK) {
-        leave(a, "its next attempt was not stored", &err);
-        return;
+        leave(a, "its next attempt was not stored", err);
+        return true;
     }
-    if (a->slot->expected > 0) {
-        /* The claim's count of starts ends here: this start had an outcome. A lost write changes
-         * nothing, since the next hop's claim starts counting anew. */
-        char bucket[96], record[256];
-        naq_results_bucket(a->at->prefix, a->slot->result_class, bucket, sizeof bucket);
-        int n =
-            snprintf(record, sizeof record, "{\"state\":\"retry\",\"hop\":%lld,\"attempt\":%lld}",
-                     (long long)hop, (long long)attempt);
-        uint64_t revision;
-        if (naq_kv_put(a->at->conn, bucket, a->id, record, (size_t)n, a->slot->expected, &revision,
-                       &err) != NAQ_OK)
-            naq_log(NAQ_INFO, "job %s: its claim was not turned to retry: %s", a->id, err.message);
-    }
+    if (a->slot->expected > 0) end_claim(a, &next);
     a->slot->retried = true;
     a->slot->verdict = NAQ_VERDICT_ACK;
+    return true;
 }
 
 void naq_outcome_snooze(naq_attempt *a, double seconds) {
-    postpone(a, seconds, a->job.attempt, (naq_slice){0});
+    naq_err err;
+    if (!postpone(a, seconds, a->job.attempt, (naq_slice){0}, &err))
+        naq_outcome_dead(a, "failed", "TOO_LARGE", err.message, NULL);
 }
 
 void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
@@ -192,101 +210,100 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
     }
     naq_buf failed = {0};
     put_attempt(a, &failed, code, message, traceback);
-    postpone(a, decision.delay, a->job.attempt + 1, (naq_slice){failed.data, failed.len});
+    bool sent_on =
+        postpone(a, decision.delay, a->job.attempt + 1, (naq_slice){failed.data, failed.len}, &err);
     naq_buf_free(&failed);
+    if (sent_on) return;
+    naq_log(NAQ_WARNING, "job %s is not tried again: %s", a->id, err.message);
+    naq_outcome_dead(a, "failed", code, message, traceback);
 }
 
 /* Dead letters */
 
-static void put_base64(naq_buf *b, const char *data, size_t len) {
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t v = 0;
-        for (size_t k = 0; k < 3; k++)
-            v = v << 8 | (i + k < len ? (unsigned char)data[i + k] : 0);
-        for (size_t k = 0; k < 4; k++)
-            naq_buf_putc(b, i + k <= len ? DIGITS[v >> (18 - 6 * k) & 63] : '=');
-    }
+/* Everything that failed: the earlier attempts of the payload, and this one. */
+static naq_history history_of(const naq_attempt *a, const naq_buf *latest) {
+    return (naq_history){.before = a->job.attempts,
+                         .cut = a->job.attempts_cut,
+                         .latest = {latest->data, latest->len}};
 }
 
-/* "attempts":[...] with the earlier ones from the payload and this one behind them. */
-static void put_attempts(naq_attempt *a, naq_buf *b, const char *code, const char *message,
-                         const char *traceback) {
-    naq_buf_puts(b, ",\"attempts\":[");
-    naq_slice before = a->job.attempts;
-    if (before.at != NULL && before.len > 2) {
-        naq_buf_put(b, before.at + 1, before.len - 2);
-        naq_buf_putc(b, ',');
-    }
-    put_attempt(a, b, code, message, traceback);
-    naq_buf_putc(b, ']');
-}
-
-static naq_status publish_letter(naq_attempt *a, const char *reason, const char *code,
-                                 const char *message, const char *traceback, naq_err *err) {
-    naq_slot *slot = a->slot;
-    naq_buf letter = {0};
-    naq_buf_puts(&letter, "{\"v\":1,\"id\":");
-    naq_buf_json_string(&letter, a->id, strlen(a->id));
-    naq_buf_puts(&letter, ",\"queue\":");
-    naq_buf_json_string(&letter, a->queue, strlen(a->queue));
-    naq_buf_printf(&letter, ",\"priority\":\"%s\",\"reason\":\"%s\",\"failed_at\":",
-                   NAQ_PRIORITY_NAMES[slot->address.priority], reason);
-    naq_buf_time(&letter, a->finished_us);
-    naq_buf_puts(&letter, ",\"error\":{");
-    put_error(&letter, code, message, traceback);
-    naq_buf_putc(&letter, '}');
-    put_attempts(a, &letter, code, message, traceback);
-    naq_json j;
-    naq_slice whole;
-    naq_json_kind kind;
-    naq_err ignored;
-    naq_json_begin(&j, slot->payload, slot->payload_len);
-    if (naq_json_value(&j, &whole, &kind, &ignored) == NAQ_OK &&
-        naq_json_end(&j, &ignored) == NAQ_OK) {
-        naq_buf_puts(&letter, ",\"payload\":");
-        naq_buf_put(&letter, whole.at, whole.len);
-    } else {
-        naq_buf_puts(&letter, ",\"payload_base64\":\"");
-        put_base64(&letter, slot->payload, slot->payload_len);
-        naq_buf_putc(&letter, '"');
-    }
-    naq_buf_putc(&letter, '}');
-
+static naq_status publish_letter(naq_attempt *a, const naq_letter *letter, naq_err *err) {
+    naq_buf text = {0};
+    naq_pub_ack ack;
     char subject[256], msg_id[128];
     (void)snprintf(subject, sizeof subject, "%s.f.%s.%s", a->at->prefix, a->queue, a->id);
     (void)snprintf(msg_id, sizeof msg_id, "%s:dead:%lld", a->id, (long long)a->job.hop);
-    naq_pub_ack ack;
-    naq_status status = letter.failed ? naq_fail(err, NAQ_TOO_LARGE, "out of memory")
-                                      : naq_publish(a->at->conn, subject, msg_id, NULL, 0,
-                                                    letter.data, letter.len, 0, &ack, err);
-    naq_buf_free(&letter);
+    naq_status status = naq_letter_write(letter, a->at->max_payload - HEADERS, &text, err);
+    if (status == NAQ_OK)
+        status =
+            naq_publish(a->at->conn, subject, msg_id, NULL, 0, text.data, text.len, 0, &ack, err);
+    naq_buf_free(&text);
     return status;
 }
 
-void naq_outcome_dead(naq_attempt *a, const char *reason, const char *code, const char *message,
-                      const char *traceback) {
+static naq_status write_failure(naq_attempt *a, const naq_letter *letter, size_t max_history,
+                                naq_err *err) {
+    naq_buf *r = &a->slot->record;
+    double ttl = result_ttl(a, -1);
+    naq_buf_clear(r);
+    begin_record(a, r, "failed");
+    naq_buf_printf(r, ",\"reason\":\"%s\",\"error\":{", letter->reason);
+    naq_letter_put_error(r, letter->code, letter->message,
+                         max_history > 0 ? letter->traceback : NULL);
+    naq_buf_puts(r, "},");
+    naq_status status = naq_history_put(r, &letter->history, max_history, err);
+    place_record(a, r, ttl > 0 ? ttl : a->at->result_ttl); /* failures always leave a record */
+    naq_buf_putc(r, '}');
+    return status;
+}
+
+static void bury(naq_attempt *a, const naq_letter *letter) {
     naq_slot *slot = a->slot;
     naq_err err;
     if (!naq_claim_holds(a)) {
         slot->verdict = NAQ_VERDICT_LEAVE;
         return;
     }
-    if (publish_letter(a, reason, code, message, traceback, &err) != NAQ_OK) {
+    if (publish_letter(a, letter, &err) != NAQ_OK) {
         leave(a, "its dead letter was not stored", &err);
         return;
     }
-    naq_log(NAQ_WARNING, "job %s is a dead letter (%s): %s (%s)", a->id, reason, message, code);
-    double ttl = result_ttl(a, -1);
-    naq_buf *r = &slot->record;
-    naq_buf_clear(r);
-    begin_record(a, r, "failed");
-    naq_buf_printf(r, ",\"reason\":\"%s\",\"error\":{", reason);
-    put_error(r, code, message, traceback);
-    naq_buf_putc(r, '}');
-    put_attempts(a, r, code, message, traceback);
-    place_record(a, r, ttl > 0 ? ttl : a->at->result_ttl); /* failures always leave a record */
-    naq_buf_putc(r, '}');
+    naq_log(NAQ_WARNING, "job %s is a dead letter (%s): %s (%s)", a->id, letter->reason,
+            letter->message, letter->code);
+    naq_status status = write_failure(a, letter, NAQ_HISTORY_BYTES, &err);
+    if (status == NAQ_OK && slot->record.len > a->at->max_payload - HEADERS)
+        status = write_failure(a, letter, 0, &err);
+    if (status != NAQ_OK) {
+        leave(a, "its record cannot be written", &err);
+        return;
+    }
     slot->failed = true;
     slot->verdict = NAQ_VERDICT_STORE;
+}
+
+void naq_outcome_crashed(naq_attempt *a) {
+    char message[256];
+    (void)snprintf(message, sizeof message,
+                   "it was started %lld times and never ended; the last worker was %s",
+                   (long long)a->crashed_starts, a->crashed_worker);
+    naq_outcome_dead(a, "crashed", "JOB_CRASHED", message, NULL);
+}
+
+void naq_outcome_dead(naq_attempt *a, const char *reason, const char *code, const char *message,
+                      const char *traceback) {
+    naq_buf latest = {0};
+    put_attempt(a, &latest, code, message, traceback);
+    naq_letter letter = {.id = a->id,
+                         .queue = a->queue,
+                         .priority = a->slot->address.priority,
+                         .reason = reason,
+                         .code = code,
+                         .message = message,
+                         .traceback = traceback,
+                         .failed_us = a->finished_us,
+                         .history = history_of(a, &latest),
+                         .payload = a->slot->payload,
+                         .payload_len = a->slot->payload_len};
+    bury(a, &letter);
+    naq_buf_free(&latest);
 }

@@ -5,7 +5,8 @@
  *   dead letter  naq_failed, then the terminal record, then the ack
  *
  * Whatever cannot be stored leaves the message un-acked: its lease runs out and it is delivered
- * again. */
+ * again. What is too large to be stored is cut, so that no job stays for ever: its history first;
+ * a job that cannot be sent on even so becomes a dead letter. */
 #ifndef NAQ_RUN_OUTCOME_H
 #define NAQ_RUN_OUTCOME_H
 
@@ -20,7 +21,10 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what);
 /* [blocks] Later, at the cost of no attempt. */
 void naq_outcome_snooze(naq_attempt *a, double seconds);
 
-/* [blocks] A dead letter now. what may be NULL: code and message say all. */
+/* [blocks] A dead letter: its claims say that it ends no worker's run but the worker. */
+void naq_outcome_crashed(naq_attempt *a);
+
+/* [blocks] A dead letter now. traceback may be NULL. */
 void naq_outcome_dead(naq_attempt *a, const char *reason, const char *code, const char *message,
                       const char *traceback);
 

@@ -26,9 +26,14 @@ struct naq_vm {
 /* The addresses are the values that job:snooze() and job:discard() return first. */
 static char SNOOZE, DISCARD;
 
+/* Cut between characters, and saying so. */
 static void set_text(naq_buf *b, const char *s, size_t n) {
+    size_t keep = n > TEXT_MAX ? TEXT_MAX : n;
+    while (keep < n && keep > TEXT_MAX - 4 && ((unsigned char)s[keep] & 0xC0) == 0x80)
+        keep--;
     naq_buf_clear(b);
-    naq_buf_put(b, s, n > TEXT_MAX ? TEXT_MAX : n);
+    naq_buf_put(b, s, keep);
+    if (keep < n) naq_buf_printf(b, " ... (%zu bytes cut)", n - keep);
     naq_buf_putc(b, '\0');
 }
 
