@@ -66,7 +66,9 @@ static void to_base32(const unsigned char *bytes, size_t n, char *out) {
 static const char *read_seed(const char *text, size_t n, unsigned char key[KEY_BYTES]) {
     unsigned char raw[SEED_BYTES];
     const char *wrong = NULL;
-    if (n != SEED_DIGITS || !from_base32(text, n, raw))
+    if (n == SEED_DIGITS && (text[n] == '\r' || text[n] == ' ' || text[n] == '\t'))
+        wrong = "white space follows it (the line ends of another system?)"; /* libnats minds */
+    else if (n != SEED_DIGITS || !from_base32(text, n, raw))
         wrong = "it is not 58 characters of A-Z and 2-7";
     else if (crc16(raw, SEED_BYTES - 2) !=
              (uint16_t)(raw[SEED_BYTES - 2] | raw[SEED_BYTES - 1] << 8))
@@ -115,13 +117,13 @@ static naq_status read_file(const char *what, const char *path, char text[FILE_M
     return NAQ_OK;
 }
 
-/* The first line that begins with "S" and another capital, from where on; its length in n. */
+/* The first word on a line of its own that looks like a seed; its length in n. */
 static const char *find_seed(const char *text, size_t *n) {
     for (const char *line = text; line != NULL && *line != '\0';) {
         line += strspn(line, " \t\r\n");
-        *n = strcspn(line, "\r\n");
+        *n = strcspn(line, " \t\r\n");
         if (line[0] == 'S' && line[1] >= 'A' && line[1] <= 'Z') return line;
-        line += *n;
+        line += strcspn(line, "\r\n");
     }
     return NULL;
 }

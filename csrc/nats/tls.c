@@ -36,9 +36,12 @@ static void on_handshake(const SSL *ssl, int where, int ret) {
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
 }
 
+static _Thread_local bool asked; /* for a pass phrase */
+
 /* Without it OpenSSL asks for the pass phrase of a key on the terminal, and waits. */
 static int no_pass_phrase(char *buf, int size, int writing, void *arg) {
     (void)buf, (void)size, (void)writing, (void)arg;
+    asked = true;
     return -1;
 }
 
@@ -58,6 +61,7 @@ static void register_once(void) {
 void naq_tls_begin(int64_t timeout_ms) {
     pthread_once(&once, register_once);
     making_ms = timeout_ms;
+    asked = false;
     /* What another user of OpenSSL left in this thread would be taken for libnats' failure. */
     ERR_clear_error();
 }
@@ -83,6 +87,18 @@ static naq_status unusable(natsStatus s, naq_err *err, const char *what, const c
     return err->status = NAQ_CONFIGURATION;
 }
 
+static naq_status load_pair(natsOptions *options, const naq_conn_options *o, naq_err *err) {
+    natsStatus s = natsOptions_LoadCertificatesChain(options, o->cert_file, o->key_file);
+    if (s == NATS_OK) return NAQ_OK;
+    if (strstr(nats_GetLastError(NULL), "private key") == NULL)
+        return unusable(s, err, "tls.cert_file", o->cert_file);
+    if (asked)
+        return naq_fail(err, NAQ_CONFIGURATION,
+                        "tls.key_file %s cannot be used: it is locked with a pass phrase",
+                        o->key_file);
+    return unusable(s, err, "tls.key_file", o->key_file);
+}
+
 naq_status naq_tls_set(natsOptions *options, const naq_conn_options *o, naq_err *err) {
     bool wanted = naq_tls_wanted(o);
     if ((o->cert_file == NULL) != (o->key_file == NULL))
@@ -104,11 +120,20 @@ naq_status naq_tls_set(natsOptions *options, const naq_conn_options *o, naq_err 
         if (s != NATS_OK) return unusable(s, err, "tls.ca_file", o->ca_file);
     }
     if (o->cert_file != NULL) {
-        s = natsOptions_LoadCertificatesChain(options, o->cert_file, o->key_file);
-        if (s != NATS_OK) return unusable(s, err, "tls.cert_file or tls.key_file", o->cert_file);
+        if (load_pair(options, o, err) != NAQ_OK) return err->status;
     }
     if (o->tls_skip_verify) s = natsOptions_SkipServerVerification(options, true);
     return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "tls.verify");
+}
+
+/* "<words>:depth=0:cert=/CN=a:issuer=/CN=b" as "/CN=a, issued by /CN=b". */
+static void whose(const char *words, char *out, size_t size) {
+    const char *cert = strstr(words, ":cert="), *issuer = strstr(words, ":issuer=");
+    if (cert != NULL && issuer > cert)
+        (void)snprintf(out, size, "%.*s, issued by %s", (int)(issuer - cert) - 6, cert + 6,
+                       issuer + 8);
+    else
+        (void)snprintf(out, size, "%s", cert != NULL ? cert + 6 : words);
 }
 
 /* libnats writes "SSL handshake error: <X509_V_ERR number>:<words>:..." of a certificate it
@@ -118,11 +143,12 @@ void naq_tls_sentence(const char *text, char *out, size_t size) {
     why = why != NULL ? why + 7 : text;
     char *rest = NULL;
     long number = strtol(why, &rest, 10);
-    const char *cert = strstr(text, ":cert=");
     if (rest == why || *rest != ':') {
         (void)snprintf(out, size, "the TLS handshake failed: %s", why);
         return;
     }
+    char cert[300];
+    whose(rest + 1, cert, sizeof cert);
     switch (number) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
@@ -130,15 +156,13 @@ void naq_tls_sentence(const char *text, char *out, size_t size) {
         (void)snprintf(out, size,
                        "the server's certificate is for another host (%s): connect by a name that "
                        "stands in it",
-                       cert != NULL ? cert + 6 : rest + 1);
+                       cert);
         break;
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        (void)snprintf(out, size, "the server's certificate has expired (%s)",
-                       cert != NULL ? cert + 6 : rest + 1);
+        (void)snprintf(out, size, "the server's certificate has expired (%s)", cert);
         break;
     case X509_V_ERR_CERT_NOT_YET_VALID:
-        (void)snprintf(out, size, "the server's certificate is not valid yet (%s)",
-                       cert != NULL ? cert + 6 : rest + 1);
+        (void)snprintf(out, size, "the server's certificate is not valid yet (%s)", cert);
         break;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -148,7 +172,7 @@ void naq_tls_sentence(const char *text, char *out, size_t size) {
         (void)snprintf(out, size,
                        "the server's certificate is from an authority that is not trusted here "
                        "(%s): tls.ca_file names the one to trust",
-                       cert != NULL ? cert + 6 : rest + 1);
+                       cert);
         break;
     default:
         (void)snprintf(out, size, "the server's certificate is refused: %s", rest + 1);
