@@ -63,6 +63,29 @@ static natsStatus open_inbox(natsConnection *nc, natsSubscription **sub, char *p
     return s;
 }
 
+/* What was asked on a connection that is lost then is not answered any more: to be told at once,
+ * not when the time is over. What was asked while there was none is sent after the next reconnect,
+ * and answered. */
+typedef struct watch {
+    int reconnects;
+    bool lost;
+} watch;
+
+static watch watch_begin(naq_conn *c) {
+    watch w = {.reconnects = naq_conn_reconnects(c), .lost = naq_conn_lost(c)};
+    return w;
+}
+
+static bool broke(naq_conn *c, const watch *w) {
+    int since = naq_conn_reconnects(c) - w->reconnects - (w->lost ? 1 : 0);
+    return since > 0 || (since == 0 && naq_conn_lost(c));
+}
+
+static naq_status was_lost(naq_conn *c, const char *subject, naq_err *err) {
+    return naq_fail(err, NAQ_CONNECTION, "%s: the connection was lost before %s was answered",
+                    naq_conn_servers_peek(c), subject);
+}
+
 static naq_status first_missing(naq_conn *c, const naq_ask *asks, size_t n, uint64_t mark,
                                 naq_err *err, bool *denied) {
     const naq_ask *missing = NULL;
@@ -86,6 +109,7 @@ naq_status naq_ask_all(naq_conn *c, naq_ask *asks, size_t n, int64_t timeout_ms,
     naq_status status = NAQ_OK;
     uint64_t mark = naq_conn_denials(c);
     int64_t end = naq_mono_ms() + timeout_ms;
+    watch w = watch_begin(c);
     natsStatus s = open_inbox(nc, &sub, prefix, sizeof prefix, wildcard, sizeof wildcard);
     for (size_t i = 0; s == NATS_OK && i < n; i++) {
         (void)snprintf(reply, sizeof reply, "%s%zu", prefix, i);
@@ -104,7 +128,7 @@ naq_status naq_ask_all(naq_conn *c, naq_ask *asks, size_t n, int64_t timeout_ms,
         /* Answers NATS_NO_RESPONDERS when the server says that nobody listens (503). */
         s = natsSubscription_NextMsg(&m, sub, rest < LOOK_MS ? rest : LOOK_MS);
         if (s == NATS_TIMEOUT) {
-            s = NATS_OK;
+            s = broke(c, &w) ? NATS_CONNECTION_DISCONNECTED : NATS_OK;
             (void)first_missing(c, asks, n, mark, err, &denied);
             continue;
         }
@@ -124,6 +148,8 @@ naq_status naq_ask_all(naq_conn *c, naq_ask *asks, size_t n, int64_t timeout_ms,
                           naq_conn_servers_peek(c), n > 0 ? asks[0].subject : "it");
     else if (s == NATS_TIMEOUT || denied)
         status = first_missing(c, asks, n, mark, err, &denied);
+    else if (s == NATS_CONNECTION_DISCONNECTED)
+        status = was_lost(c, n > 0 ? asks[0].subject : "it", err);
     else if (s != NATS_OK)
         status = naq_from_nats(err, s, 0, "asking %s", n > 0 ? asks[0].subject : "nobody");
     naq_unsubscribe(c, sub);
@@ -151,6 +177,7 @@ naq_status naq_ask_many(naq_conn *c, const char *subject, const void *data, size
     char prefix[96], wildcard[96], reply[128];
     uint64_t mark = naq_conn_denials(c);
     int64_t end = naq_mono_ms() + timeout_ms;
+    watch w = watch_begin(c);
     natsStatus s = open_inbox(nc, &sub, prefix, sizeof prefix, wildcard, sizeof wildcard);
     if (s == NATS_OK) {
         (void)snprintf(reply, sizeof reply, "%sm", prefix);
@@ -160,13 +187,20 @@ naq_status naq_ask_many(naq_conn *c, const char *subject, const void *data, size
     for (bool more = true; s == NATS_OK && more;) {
         int64_t rest = end - naq_mono_ms();
         natsMsg *m = NULL;
-        s = rest > 0 ? natsSubscription_NextMsg(&m, sub, rest) : NATS_TIMEOUT;
+        s = rest > 0 ? natsSubscription_NextMsg(&m, sub, rest < LOOK_MS ? rest : LOOK_MS)
+                     : NATS_TIMEOUT;
+        if (s == NATS_TIMEOUT && rest > LOOK_MS && !naq_conn_denied(c, mark, subject, err)) {
+            s = broke(c, &w) ? NATS_CONNECTION_DISCONNECTED : NATS_OK;
+            continue;
+        }
         if (s != NATS_OK) break;
         more = collect(ctx, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
         natsMsg_Destroy(m);
     }
     if (s == NATS_TIMEOUT)
         status = naq_conn_denied(c, mark, subject, err) ? err->status : NAQ_OK;
+    else if (s == NATS_CONNECTION_DISCONNECTED)
+        status = was_lost(c, subject, err);
     else if (s != NATS_OK && s != NATS_NO_RESPONDERS) /* nobody there: no answers */
         status = naq_from_nats(err, s, 0, "asking %s", subject);
     naq_unsubscribe(c, sub);

@@ -36,8 +36,9 @@ static int64_t smaller(int64_t a, int64_t b) {
 }
 
 /* One attempt failed in libnats. NAQ_ASK_AGAIN or NAQ_REFUSED, with err filled. */
-static naq_verdict judge_failure(naq_conn *c, uint64_t mark, natsStatus s, const char *subject,
-                                 size_t len, naq_err *err) {
+static naq_verdict judge_failure(naq_conn *c, natsStatus s, const char *subject, size_t len,
+                                 naq_err *err) {
+    if (s == NATS_NOT_PERMITTED) return NAQ_REFUSED; /* err says what */
     if (s == NATS_MAX_PAYLOAD) {
         naq_fail(err, NAQ_TOO_LARGE,
                  "publish to %s: %zu bytes are more than the server takes (%lld)", subject, len,
@@ -45,7 +46,6 @@ static naq_verdict judge_failure(naq_conn *c, uint64_t mark, natsStatus s, const
         return NAQ_REFUSED;
     }
     if (s == NATS_TIMEOUT) {
-        if (naq_conn_denied(c, mark, subject, err)) return NAQ_REFUSED;
         naq_fail(err, NAQ_TIMEOUT, "publish to %s: no ack", subject);
         return NAQ_ASK_AGAIN;
     }
@@ -57,15 +57,13 @@ static naq_verdict judge_failure(naq_conn *c, uint64_t mark, natsStatus s, const
 }
 
 /* Send m and wait for its ack; the ack of an earlier attempt will do as well. */
-static naq_verdict attempt(naq_conn *c, naq_mailbox *box, uint64_t mark, natsMsg *m,
-                           const char *subject, size_t len, int64_t wait_ms, naq_pub_ack *ack,
-                           natsStatus *s, naq_err *err) {
+static naq_verdict attempt(naq_conn *c, naq_mailbox *box, natsMsg *m, const char *subject,
+                           size_t len, int64_t wait_ms, naq_pub_ack *ack, natsStatus *s, bool *sent,
+                           naq_err *err) {
     natsMsg *answer = NULL;
-    uint32_t token;
-    *s = natsConnection_PublishMsg(naq_conn_nats_peek(c), m);
-    if (*s == NATS_OK) *s = naq_mailbox_next(box, wait_ms, &answer, &token);
+    *s = naq_mailbox_ask(box, c, m, 0, wait_ms, &answer, sent, err);
     if (*s == NATS_NO_RESPONDERS) return NAQ_NO_RESPONDERS;
-    if (*s != NATS_OK) return judge_failure(c, mark, *s, subject, len, err);
+    if (*s != NATS_OK) return judge_failure(c, *s, subject, len, err);
     naq_verdict verdict = naq_puback_read(answer, subject, ack, err);
     natsMsg_Destroy(answer);
     return verdict;
@@ -73,7 +71,6 @@ static naq_verdict attempt(naq_conn *c, naq_mailbox *box, uint64_t mark, natsMsg
 
 static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const char *subject,
                                 size_t len, int64_t timeout_ms, naq_pub_ack *out, naq_err *err) {
-    uint64_t mark = naq_conn_denials(c);
     int64_t begun = naq_mono_ms(), deadline = begun + timeout_ms;
     int64_t wait_ms = ATTEMPT_MS, backoff = BACKOFF_MS;
     bool may_be_ours = false; /* an earlier attempt may have been stored */
@@ -81,8 +78,9 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const
         int64_t left = deadline - naq_mono_ms();
         naq_pub_ack ack;
         natsStatus s;
-        naq_verdict verdict = attempt(c, box, mark, m, subject, len,
-                                      smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, err);
+        bool sent;
+        naq_verdict verdict = attempt(c, box, m, subject, len,
+                                      smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, &sent, err);
         if (verdict == NAQ_STORED) {
             out->sequence = ack.sequence;
             out->duplicate = ack.duplicate && !may_be_ours;
@@ -101,7 +99,7 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const
                 return why.status;
             }
         } else {
-            may_be_ours = true;
+            may_be_ours = may_be_ours || sent;
         }
         left = deadline - naq_mono_ms();
         if (left <= 0) break;
@@ -112,12 +110,9 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const
             backoff = smaller(backoff * 2, BACKOFF_MAX_MS);
         }
     }
-    if (!naq_conn_up(c)) {
-        naq_server_info info;
-        naq_conn_info(c, &info);
-        return naq_fail(err, NAQ_CONNECTION, "publish to %s: no connection to the server%s%s",
-                        subject, info.url[0] != '\0' ? " " : "", info.url);
-    }
+    if (naq_conn_lost(c))
+        return naq_fail(err, NAQ_CONNECTION, "publish to %s: no connection to %s for %lld ms",
+                        subject, naq_conn_servers_peek(c), (long long)timeout_ms);
     return naq_wrap(err, "given up after %lld ms", (long long)timeout_ms);
 }
 
