@@ -27,7 +27,8 @@ void naq_unsubscribe(naq_conn *c, natsSubscription *sub) {
     naq_err ignored;
     if (sub == NULL) return;
     naq_grave *old = naq_conn_graves_take(c);
-    if (natsSubscription_Unsubscribe(sub) == NATS_OK) (void)naq_conn_flush(c, FLUSH_MS, &ignored);
+    if (natsSubscription_Unsubscribe(sub) == NATS_OK && !naq_conn_lost(c))
+        (void)naq_conn_flush(c, FLUSH_MS, &ignored);
     natsSubscription_Destroy(sub);
     naq_graves_free_all(old);
 }
