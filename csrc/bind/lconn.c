@@ -1,4 +1,4 @@
-/* lconn.c -- naq.core.connect() and the connection object: close, info, publish, request.
+/* lconn.c -- naq.core.connect() and the connection object: close, info.
  *
  * A handle holds one reference on a pooled connection. Closing drops it; so does the collector,
  * which must not wait for the network. */
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nats/inbox.h"
+#include "bind/lmessaging.h"
 #include "nats/pool.h"
 
 const char LNAQ_CONN_MT[] = "naq.conn";
@@ -150,154 +150,22 @@ static int lnaq_conn_info(lua_State *L) {
     return 1;
 }
 
-enum { HEADERS_MAX = 32 };
-
-/* The string pairs of the table at index, borrowed from it. */
-static size_t read_headers(lua_State *L, int index, naq_conn_header headers[HEADERS_MAX]) {
-    size_t n = 0;
-    if (lua_isnoneornil(L, index)) return 0;
-    luaL_checktype(L, index, LUA_TTABLE);
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
-        luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING, index,
-                      "headers are strings by name");
-        luaL_argcheck(L, n < HEADERS_MAX, index, "too many headers");
-        headers[n++] = (naq_conn_header){lua_tostring(L, -2), lua_tostring(L, -1)};
-    }
-    return n;
-}
-
-static int lnaq_conn_publish(lua_State *L) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    size_t len;
-    const char *subject = luaL_checkstring(L, 2);
-    const char *data = luaL_optlstring(L, 3, "", &len);
-    naq_conn_header headers[HEADERS_MAX];
-    size_t n = read_headers(L, 4, headers);
-    naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK ||
-        naq_conn_send(c, subject, data, len, headers, n, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static int64_t check_ms(lua_State *L, int index, double fallback) {
-    double seconds = luaL_optnumber(L, index, fallback);
-    luaL_argcheck(L, seconds > 0 && seconds < 1e6, index, "a positive number of seconds expected");
-    int64_t ms = (int64_t)(seconds * 1000 + 0.5);
-    return ms > 0 ? ms : 1;
-}
-
-/* The answer's message stays a C object until it is copied: held by a userdata of its own, so that
- * running out of memory in Lua does not leak it. */
-static const char ANSWER_MT[] = "naq.answer";
-
-static int lnaq_answer_gc(lua_State *L) {
-    naq_conn_answer **held = luaL_checkudata(L, 1, ANSWER_MT);
-    naq_conn_answer_free(*held);
-    *held = NULL;
-    return 0;
-}
-
-static void push_header(void *ctx, const char *name, const char *value) {
-    lua_State *L = ctx;
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, name);
-}
-
-static int lnaq_conn_request(lua_State *L) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    size_t len;
-    const char *subject = luaL_checkstring(L, 2);
-    const char *data = luaL_optlstring(L, 3, "", &len);
-    int64_t ms = check_ms(L, 4, 5);
-    naq_conn_header headers[HEADERS_MAX];
-    size_t n = read_headers(L, 5, headers);
-    naq_conn_answer **held = lua_newuserdata(L, sizeof *held);
-    *held = NULL;
-    luaL_setmetatable(L, ANSWER_MT);
-    naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK ||
-        naq_conn_ask(c, subject, data, len, headers, n, ms, held, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
-    const char *answer = naq_conn_answer_peek(*held, &len);
-    lua_pushlstring(L, answer, len);
-    lua_newtable(L);
-    naq_conn_answer_headers(*held, push_header, L);
-    naq_conn_answer_free(*held); /* the collector may take its time */
-    *held = NULL;
-    return 2;
-}
-
-/* Answers end to end, each with its length in front. */
-typedef struct answers {
-    naq_buf bytes;
-    lua_Integer wanted, have;
-} answers;
-
-static const char ANSWERS_MT[] = "naq.answers";
-
-static int lnaq_answers_gc(lua_State *L) {
-    answers *a = luaL_checkudata(L, 1, ANSWERS_MT);
-    naq_buf_free(&a->bytes);
-    return 0;
-}
-
-static bool collect(void *ctx, const char *data, size_t len) {
-    answers *a = ctx;
-    naq_buf_put(&a->bytes, &len, sizeof len);
-    naq_buf_put(&a->bytes, data, len);
-    return !a->bytes.failed && ++a->have < a->wanted;
-}
-
-static int lnaq_conn_request_many(lua_State *L) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    size_t len;
-    const char *subject = luaL_checkstring(L, 2);
-    const char *data = luaL_optlstring(L, 3, "", &len);
-    lua_Integer wanted = luaL_checkinteger(L, 4);
-    int64_t ms = check_ms(L, 5, 1);
-    answers *a = lua_newuserdata(L, sizeof *a);
-    memset(a, 0, sizeof *a);
-    luaL_setmetatable(L, ANSWERS_MT);
-    a->wanted = wanted;
-    naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK) return lnaq_fail(L, &err);
-    if (wanted > 0 && naq_ask_many(c, subject, data, len, ms, collect, a, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
-    if (a->bytes.failed) {
-        (void)naq_fail(&err, NAQ_TOO_LARGE, "the answers to %s: out of memory", subject);
-        return lnaq_fail(L, &err);
-    }
-    lua_newtable(L);
-    size_t at = 0;
-    for (int i = 1; at < a->bytes.len; i++) {
-        memcpy(&len, a->bytes.data + at, sizeof len);
-        lua_pushlstring(L, a->bytes.data + at + sizeof len, len);
-        lua_rawseti(L, -2, i);
-        at += sizeof len + len;
-    }
-    naq_buf_free(&a->bytes);
-    return 1;
-}
-
 static const luaL_Reg CONN_METHODS[] = {
     {"close", lnaq_conn_close},
     {"info", lnaq_conn_info},
-    {"publish", lnaq_conn_publish},
-    {"request", lnaq_conn_request},
-    {"request_many", lnaq_conn_request_many},
     {NULL, NULL},
 };
 
-static const luaL_Reg NO_METHODS[] = {{NULL, NULL}};
-
 void lnaq_conn_open_class(lua_State *L) {
-    lnaq_newclass(L, ANSWER_MT, NO_METHODS, lnaq_answer_gc);
-    lnaq_newclass(L, ANSWERS_MT, NO_METHODS, lnaq_answers_gc);
+    lnaq_request_open_class(L);
+    lnaq_sub_open_class(L);
+    lnaq_pull_open_class(L);
     lnaq_newclass(L, LNAQ_CONN_MT, CONN_METHODS, lnaq_conn_gc);
     luaL_getmetatable(L, LNAQ_CONN_MT);
     lua_getfield(L, -1, "__index");
+    luaL_setfuncs(L, LNAQ_REQUEST_METHODS, 0);
+    luaL_setfuncs(L, LNAQ_SUB_METHODS, 0);
+    luaL_setfuncs(L, LNAQ_PULL_METHODS, 0);
     luaL_setfuncs(L, LNAQ_STREAM_METHODS, 0);
     luaL_setfuncs(L, LNAQ_KV_METHODS, 0);
     luaL_setfuncs(L, LNAQ_PUBLISH_METHODS, 0);

@@ -123,10 +123,6 @@ naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size
                         const naq_conn_header *headers, size_t n, int64_t timeout_ms,
                         naq_conn_answer **answer, naq_err *err);
 const char *naq_conn_answer_peek(naq_conn_answer *a, size_t *len);
-/* visit may leave by longjmp: nothing is held then but a list of pointers. */
-void naq_conn_answer_headers(naq_conn_answer *a,
-                             void (*visit)(void *ctx, const char *name, const char *value),
-                             void *ctx);
 void naq_conn_answer_free(naq_conn_answer *a);
 
 /* [blocks a moment] Flush what was published and not answered for since, if there is any. */

@@ -46,7 +46,7 @@ static natsStatus make_message(natsMsg **m, const char *subject, const void *dat
                                const naq_conn_header *headers, size_t n) {
     natsStatus s = natsMsg_Create(m, subject, NULL, data != NULL ? data : "", (int)len);
     for (size_t i = 0; s == NATS_OK && i < n; i++)
-        s = natsMsgHeader_Set(*m, headers[i].name, headers[i].value);
+        s = natsMsgHeader_Add(*m, headers[i].name, headers[i].value);
     return s;
 }
 
@@ -69,17 +69,6 @@ naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size
 const char *naq_conn_answer_peek(naq_conn_answer *a, size_t *len) {
     *len = (size_t)natsMsg_GetDataLength(a);
     return natsMsg_GetData(a);
-}
-
-void naq_conn_answer_headers(naq_conn_answer *a,
-                             void (*visit)(void *ctx, const char *name, const char *value),
-                             void *ctx) {
-    const char **names = NULL, *value = NULL;
-    int n = 0;
-    if (natsMsgHeader_Keys(a, &names, &n) != NATS_OK) return;
-    for (int i = 0; i < n; i++)
-        if (natsMsgHeader_Get(a, names[i], &value) == NATS_OK) visit(ctx, names[i], value);
-    free(names);
 }
 
 void naq_conn_answer_free(naq_conn_answer *a) {
