@@ -50,7 +50,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m, vo
     if (naq_dispatcher_put(s->to, &s->lane, m) != NAQ_PUT_DROPPED_FIRST) return;
     pthread_mutex_lock(&s->mu);
     if (s->conn != NULL)
-        naq_events_add(naq_conn_events_peek(s->conn), NAQ_EVENT_SLOW_CONSUMER,
+        naq_events_add(naq_conn_events_peek(s->conn), NAQ_EVENT_SLOW_CONSUMER, NAQ_WARNING,
                        "the subscription to %s is full: messages are being dropped", s->subject);
     pthread_mutex_unlock(&s->mu);
 }

@@ -3,6 +3,9 @@
 -- Wraps the core's handle (field `core`). Handles are cheap and belong to one Lua state; several of them,
 -- in several states and threads, share a connection. Closing one gives the connection back to the pool,
 -- which keeps it open for the next.
+local dispatcher = require("naq.dispatcher")
+local subscription = require("naq.subscription")
+
 ---@class naq.Connection
 ---@field core naq.CoreConn
 ---@field config naq.Config
@@ -18,14 +21,22 @@ local connection = {}
 ---@param config naq.Config  as naq.config resolved it
 ---@return naq.Connection
 function connection.new(core, config)
-  return setmetatable({ core = core, config = config, closed = false }, Connection)
+  return setmetatable({
+    core = core,
+    config = config,
+    closed = false,
+    owned = setmetatable({}, { __mode = "k" }), -- what has to end with it
+  }, Connection)
 end
 
---- Give the connection back. What was published has gone out by then. A closed handle raises when it is
---- used; closing twice is fine.
+--- Give the connection back. What was published has gone out by then; subscriptions made with this handle
+--- end. A closed handle raises when it is used; closing twice is fine.
 function Connection:close()
   if self.closed then return end
   self.closed = true
+  for object in pairs(self.owned) do
+    object:close()
+  end
   self.core:close()
 end
 
@@ -83,6 +94,64 @@ end
 function Connection:info()
   local info, message, code = self:use(2):info()
   return info, message, code
+end
+
+--- Have an object closed with this handle, unless it was collected before.
+---@param object table  with close(), harmless twice
+function Connection:own(object) self.owned[object] = true end
+
+-- The dispatcher, held for as long as the handle, because its subscriptions may be held by nobody else.
+local function dispatcher_of(self)
+  if not self.dispatches then
+    local made, message, code = dispatcher.new(self)
+    if not made then return nil, message, code end
+    self.dispatches = made
+    self:own(made)
+  end
+  return self.dispatches
+end
+
+--- Subscribe. Without a function the messages are taken from the subscription; with one, it is called for
+--- each of them in dispatch(): function(message, subscription).
+---@param subject string
+---@param given? naq.SubscribeOptions
+---@param fn? fun(message: naq.Message, subscription: naq.Subscription)
+---@return naq.Subscription? subscription, string? message, naq.Code? code  INVALID, PERMISSION, CONNECTION
+---@overload fun(self, subject: string, fn: function): naq.Subscription?, string?, naq.Code?
+function Connection:subscribe(subject, given, fn)
+  self:use(2)
+  if type(given) == "function" and fn == nil then
+    given, fn = nil, given
+  end
+  local sub, message, code
+  if fn == nil then
+    sub, message, code = subscription.open(self, subject, given, 2)
+    if sub then self:own(sub) end
+    return sub, message, code
+  end
+  if type(fn) ~= "function" then error("a function expected, not a " .. type(fn), 2) end
+  local made
+  made, message, code = dispatcher_of(self)
+  if not made then return nil, message, code end
+  sub, message, code = made:subscribe(subject, given, fn, 2)
+  return sub, message, code
+end
+
+local function no_events() return 0 end
+
+--- Call the functions of this handle's subscriptions and events for what has come, here and now, on the
+--- calling thread. When nothing has, wait for the first at most that long. An error in one of them comes
+--- out of dispatch(); what waits behind it is for the next call.
+---@param seconds? number  0: do not wait
+---@return integer? ran, string? message, naq.Code? code
+function Connection:dispatch(seconds)
+  self:use(2)
+  if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0 and seconds < 1e6) then
+    error("a number of seconds expected", 2)
+  end
+  local made, message, code = dispatcher_of(self)
+  if not made then return nil, message, code end
+  return made:run(seconds or 0, no_events)
 end
 
 --- JetStream on this connection: streams, consumers, key-value buckets. Valid as long as this handle is

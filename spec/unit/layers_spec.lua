@@ -26,8 +26,9 @@ local LUA_ROWS = {
   { "core" },
   { "errors", "version" },
   { "options", "pattern" },
-  { "policy" }, -- the options that enqueueing and job files share
-  { "config", "definitions", "jetstream_api", "job", "retry" },
+  { "policy", "message", "jetstream_schema" }, -- policy: the options that enqueueing and job files share
+  { "config", "definitions", "jetstream_api", "job", "retry", "subscription" },
+  { "dispatcher", "kv", "pull_subscription" },
   { "jetstream" },
   { "connection" },
   { "connections" },
