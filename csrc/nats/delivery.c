@@ -17,8 +17,6 @@ bool naq_delivery_read(const char *reply, naq_delivery *out) {
     /* The short form has 9 tokens, the long one 11, or 12 with a random one at the end. */
     int base = n >= 11 ? 4 : 2;
     if (n < 9) return false;
-    out->consumer = tokens[base + 1];
-    out->consumer_len = (size_t)(tokens[base + 2] - tokens[base + 1]) - 1;
     out->sequence = strtoull(tokens[base + 3], NULL, 10);
     out->consumer_sequence = strtoull(tokens[base + 4], NULL, 10);
     out->time_us = strtoll(tokens[base + 5], NULL, 10) / 1000;

@@ -3,12 +3,9 @@
 #define NAQ_NATS_DELIVERY_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 typedef struct naq_delivery {
-    const char *consumer; /* its name, within the reply subject; not NUL-terminated */
-    size_t consumer_len;
     uint64_t sequence; /* in the stream */
     uint64_t consumer_sequence;
     int64_t time_us; /* stored at */

@@ -6,9 +6,9 @@
  *                      └──┴── gap, silence, reconnect: a ───┴──┘
  *                             consumer from seen + 1
  *
- * Each consumer delivers to a subject of its own below one wildcard inbox. What an earlier one
- * still sends is dropped: a message by the consumer's name in its reply subject (its own subject is
- * the key's), a heartbeat or flow control by the subject it came to. */
+ * Each consumer has an inbox and a subscription of its own, so nothing of an earlier one is ever
+ * seen. (A wildcard inbox will not do: the server delivers only where somebody subscribes to the
+ * very subject.) */
 #include "nats/kvwatch.h"
 
 #include <nats/nats.h>
@@ -46,12 +46,10 @@ struct naq_kv_watch {
     char filter[NAQ_KV_KEY_MAX + 1];
     naq_kv_watch_options options;
     natsSubscription *sub;
-    char inbox[96]; /* with a '.' at the end; the epoch follows */
-    size_t inbox_len, skip /* bytes of "$KV.<bucket>." */;
+    size_t skip;   /* bytes of "$KV.<bucket>." */
     natsMsg *held; /* the last event's */
 
     bool live;                        /* there is a consumer that delivers, as far as known */
-    unsigned epoch;                   /* counts consumers */
     char consumer[96];                /* its name */
     char made[40];                    /* when the bucket was made */
     uint64_t consumer_sequence, seen; /* the last delivered; the last in the stream */
@@ -99,9 +97,9 @@ static naq_status look_at_bucket(naq_kv_watch *w, int64_t ms, naq_err *err) {
     return status;
 }
 
-static void write_request(const naq_kv_watch *w, naq_buf *out) {
-    naq_buf_printf(out, "{\"stream_name\":\"KV_%s\",\"config\":{\"deliver_subject\":\"%s%x\"",
-                   w->bucket, w->inbox, w->epoch);
+static void write_request(const naq_kv_watch *w, const char *inbox, naq_buf *out) {
+    naq_buf_printf(out, "{\"stream_name\":\"KV_%s\",\"config\":{\"deliver_subject\":\"%s\"",
+                   w->bucket, inbox);
     naq_buf_printf(out, ",\"filter_subject\":\"$KV.%s.%s\"", w->bucket, w->filter);
     if (w->initial && !w->options.history)
         naq_buf_puts(out, ",\"deliver_policy\":\"last_per_subject\"");
@@ -126,34 +124,56 @@ static void remove_consumer(naq_kv_watch *w) {
     w->consumer[0] = '\0';
 }
 
-/* A new consumer behind what was seen. */
-static naq_status start(naq_kv_watch *w, int64_t ms, naq_err *err) {
+/* A new subscription in place of the old one. */
+static naq_status subscribe(naq_kv_watch *w, char *inbox, size_t size, naq_err *err) {
+    natsInbox *fresh = NULL;
+    naq_unsubscribe(w->c, w->sub);
+    w->sub = NULL;
+    natsStatus s = natsInbox_Create(&fresh);
+    if (s != NATS_OK) return naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
+    (void)snprintf(inbox, size, "%s", fresh);
+    natsInbox_Destroy(fresh);
+    naq_status status = naq_subscribe(w->c, inbox, &w->sub, err);
+    if (status != NAQ_OK) return status;
+    s = natsSubscription_SetPendingLimits(w->sub, BUFFER_MESSAGES, BUFFER_BYTES);
+    return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
+}
+
+static naq_status create_consumer(naq_kv_watch *w, int64_t ms, naq_err *err) {
+    char inbox[96];
     naq_buf request = {0}, answer = {0};
-    remove_consumer(w);
-    w->reconnects = naq_conn_reconnects(w->c);
-    naq_status status = look_at_bucket(w, ms, err);
+    naq_status status = subscribe(w, inbox, sizeof inbox, err);
     if (status == NAQ_OK) {
-        w->epoch++;
-        w->consumer_sequence = 0;
-        write_request(w, &request);
+        write_request(w, inbox, &request);
         status = ask(w, "CONSUMER.CREATE", &request, ms, &answer, err);
     }
     if (status == NAQ_OK) {
         naq_slice a = {answer.data, answer.len};
         naq_reply_text(a, "name", w->consumer, sizeof w->consumer);
         w->expected = naq_reply_int(a, "num_pending", 0);
-        w->received = 0;
-        if (w->initial && w->expected == 0) {
-            w->initial = false;
-            w->tell_up_to_date = true;
-        }
-        w->live = true;
-        w->heard_ms = naq_mono_ms();
-        w->pause_ms = FIRST_PAUSE_MS;
     }
     naq_buf_free(&request);
     naq_buf_free(&answer);
     return status;
+}
+
+/* A new consumer behind what was seen. */
+static naq_status start(naq_kv_watch *w, int64_t ms, naq_err *err) {
+    remove_consumer(w);
+    w->reconnects = naq_conn_reconnects(w->c);
+    naq_status status = look_at_bucket(w, ms, err);
+    if (status == NAQ_OK) status = create_consumer(w, ms, err);
+    if (status != NAQ_OK) return status;
+    w->consumer_sequence = 0;
+    w->received = 0;
+    if (w->initial && w->expected == 0) {
+        w->initial = false;
+        w->tell_up_to_date = true;
+    }
+    w->live = true;
+    w->heard_ms = naq_mono_ms();
+    w->pause_ms = FIRST_PAUSE_MS;
+    return NAQ_OK;
 }
 
 static bool passing(const naq_kv_watch *w, naq_status status) {
@@ -183,10 +203,7 @@ static naq_status start_again(naq_kv_watch *w, int64_t rest, naq_err *err) {
 static void take_status(naq_kv_watch *w, natsMsg *m) {
     const char *value = NULL, *reply = natsMsg_GetReply(m);
     naq_err ignored;
-    if (strncmp(natsMsg_GetSubject(m), w->inbox, w->inbox_len) != 0 ||
-        strtoul(natsMsg_GetSubject(m) + w->inbox_len, NULL, 16) != w->epoch ||
-        natsMsgHeader_Get(m, "Status", &value) != NATS_OK)
-        return;
+    if (natsMsgHeader_Get(m, "Status", &value) != NATS_OK) return;
     w->heard_ms = naq_mono_ms();
     if (strcmp(value, "100") != 0) {
         w->live = false; /* 409: the consumer was deleted, or its server shuts down */
@@ -218,9 +235,6 @@ static bool take(naq_kv_watch *w, natsMsg *m, naq_kv_event *event) {
         take_status(w, m);
         return false;
     }
-    if (strncmp(d.consumer, w->consumer, d.consumer_len) != 0 ||
-        w->consumer[d.consumer_len] != '\0')
-        return false;
     w->heard_ms = naq_mono_ms();
     if (d.consumer_sequence != w->consumer_sequence + 1) {
         w->live = false; /* something was dropped in between */
@@ -301,20 +315,6 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
     return status;
 }
 
-static naq_status subscribe(naq_kv_watch *w, naq_err *err) {
-    natsInbox *inbox = NULL;
-    char wildcard[sizeof w->inbox + 1];
-    natsStatus s = natsInbox_Create(&inbox);
-    if (s != NATS_OK) return naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
-    w->inbox_len = (size_t)snprintf(w->inbox, sizeof w->inbox, "%s.", inbox);
-    natsInbox_Destroy(inbox);
-    (void)snprintf(wildcard, sizeof wildcard, "%s*", w->inbox);
-    naq_status status = naq_subscribe(w->c, wildcard, &w->sub, err);
-    if (status != NAQ_OK) return status;
-    s = natsSubscription_SetPendingLimits(w->sub, BUFFER_MESSAGES, BUFFER_BYTES);
-    return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
-}
-
 naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket,
                              const char *filter, const naq_kv_watch_options *o, naq_err *err) {
     naq_status status = naq_kv_check_filter(bucket, filter, err);
@@ -330,7 +330,6 @@ naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket
     w->options = *o;
     w->initial = true;
     w->pause_ms = FIRST_PAUSE_MS;
-    status = subscribe(w, err);
     naq_kv_patience patience = naq_kv_patience_begin();
     while (status == NAQ_OK) {
         status = start(w, MOST_ASK_MS, err);
@@ -363,6 +362,11 @@ void naq_kv_watch_close(naq_kv_watch *w) {
 void naq_kv_watch_drop(naq_kv_watch *w) {
     naq_err forked;
     if (w == NULL) return;
-    if (naq_pool_check(w->c, &forked) == NAQ_OK) naq_unsubscribe_later(w->c, w->sub);
+    if (w->sub != NULL && naq_pool_check(w->c, &forked) == NAQ_OK) {
+        natsMsg *m = NULL;
+        while (natsSubscription_NextMsg(&m, w->sub, 0) == NATS_OK)
+            natsMsg_Destroy(m); /* the subscription may live for long, what it holds is large */
+        naq_unsubscribe_later(w->c, w->sub);
+    }
     let_go(w);
 }

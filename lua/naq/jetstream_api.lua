@@ -16,15 +16,24 @@ local CODES = {
   [NO_JETSTREAM] = errors.NO_JETSTREAM,
 }
 
+-- Before Lua 5.3 numbers over 2^53 cannot be held exactly, and are refused: they come as digits then, as
+-- sequences from the core do.
+local function decode(data)
+  local answer, message, code = core.decode(data)
+  if answer ~= nil or code ~= errors.SERIALIZATION then return answer, message, code end
+  local long = "([:,%[])(" .. ("%d"):rep(16) .. "+)([,}%]])"
+  return core.decode((data:gsub(long, '%1"%2"%3')))
+end
+
 --- One call: jetstream_api.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
 ---@param conn naq.CoreConn
 ---@param api string
 ---@param object string?  stream, or "stream.consumer"; nil for the account as a whole
----@param body table?
+---@param body table|string|nil  a string: JSON already
 ---@return table? answer, string? message, naq.Code? code  KEY_NOT_FOUND: no such stream or consumer
 function jetstream_api.call(conn, api, object, body)
-  local request = ""
-  if body then
+  local request = type(body) == "string" and body or ""
+  if type(body) == "table" then
     local message, code
     request, message, code = core.encode(body)
     if not request then return nil, message, code end
@@ -33,7 +42,7 @@ function jetstream_api.call(conn, api, object, body)
   local data, message, code = conn:request("$JS.API." .. name, request, SECONDS)
   if not data then return nil, message, code end
   local answer
-  answer, message, code = core.decode(data)
+  answer, message, code = decode(data)
   if type(answer) ~= "table" then return nil, message, code end
   local refused = answer.error
   if refused then

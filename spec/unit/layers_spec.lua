@@ -28,6 +28,7 @@ local LUA_ROWS = {
   { "options", "pattern" },
   { "policy", "message", "jetstream_schema" }, -- policy: the options that enqueueing and job files share
   { "config", "definitions", "jetstream_api", "job", "retry", "subscription" },
+  { "bucket", "kv_watcher" },
   { "dispatcher", "kv", "pull_subscription" },
   { "jetstream" },
   { "connection" },
