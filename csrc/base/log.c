@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,9 +17,15 @@
 
 static const char *const NAMES[] = {"debug", "info", "warning", "error"};
 
-static naq_level threshold = NAQ_WARNING;
-static bool as_json;
-static int sink = STDERR_FILENO;
+static _Atomic naq_level threshold = NAQ_WARNING;
+static atomic_bool as_json;
+static atomic_int sink = STDERR_FILENO;
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER; /* guards file */
+/* The number of the log file, kept from the first one on: another file takes the number over, so
+ * that a thread in the middle of a line never writes to a number that is closed or somebody else's.
+ */
+static int file = -1;
 
 bool naq_level_parse(const char *level, naq_level *out) {
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
@@ -38,21 +46,29 @@ bool naq_level_parse(const char *level, naq_level *out) {
 }
 
 naq_status naq_log_configure(naq_level level, bool json, const char *path, naq_err *err) {
-    int fd = STDERR_FILENO;
+    int to = STDERR_FILENO;
     if (path != NULL) {
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+        int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
         if (fd < 0)
             return naq_fail(err, NAQ_CONFIGURATION, "log file %s: %s", path, strerror(errno));
+        pthread_mutex_lock(&mu);
+        if (file < 0) {
+            file = fd;
+        } else {
+            (void)dup3(fd, file, O_CLOEXEC);
+            close(fd);
+        }
+        to = file;
+        pthread_mutex_unlock(&mu);
     }
-    if (sink != STDERR_FILENO) close(sink);
-    sink = fd;
-    threshold = level;
-    as_json = json;
+    atomic_store(&as_json, json);
+    atomic_store(&threshold, level);
+    atomic_store(&sink, to);
     return NAQ_OK;
 }
 
 bool naq_log_enabled(naq_level level) {
-    return level >= threshold;
+    return level >= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 void naq_log(naq_level level, const char *fmt, ...) {
@@ -79,7 +95,7 @@ void naq_log(naq_level level, const char *fmt, ...) {
     } else {
         naq_buf_printf(&line, "%s %-7s %s\n", when, NAMES[level], message);
     }
-    if (!line.failed && write(sink, line.data, line.len) < 0) {
+    if (!line.failed && write(atomic_load(&sink), line.data, line.len) < 0) {
         /* Nobody is left to tell. */
     }
     naq_buf_free(&line);

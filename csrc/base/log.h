@@ -16,7 +16,7 @@ typedef enum naq_level { NAQ_DEBUG, NAQ_INFO, NAQ_WARNING, NAQ_ERROR } naq_level
 /* level: "debug", "info", "warning" (or "warn"), "error" ("critical"). False when unknown. */
 bool naq_level_parse(const char *level, naq_level *out);
 
-/* Process-wide; before the first thread starts, or under the caller's care. path NULL: stderr. */
+/* Process-wide, at any time. path NULL: stderr. */
 naq_status naq_log_configure(naq_level level, bool json, const char *path, naq_err *err);
 
 bool naq_log_enabled(naq_level level);
