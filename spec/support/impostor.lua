@@ -30,7 +30,9 @@ function impostor.start(options)
   local dir = assert(core.mkdtemp("naq-spec-impostor"))
   local self = { port = assert(core.free_port(tonumber(low), tonumber(high))) }
   self.url = "nats://127.0.0.1:" .. self.port
-  local argv = { "perl", "-e", PROGRAM, tostring(self.port), dir .. "/ready", options.close and "1" or "", options.say or "" }
+  local argv = { "perl", "-e", PROGRAM, tostring(self.port), dir .. "/ready" }
+  argv[#argv + 1] = options.close and "1" or ""
+  argv[#argv + 1] = options.say or ""
   local pid = assert(core.spawn(argv, {
     stdout = dir .. "/log",
     stderr = dir .. "/log",

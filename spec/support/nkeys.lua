@@ -99,12 +99,13 @@ function Key:file(before, after)
   return write(("%s/seed%d"):format(self.dir, self.files), (before or "") .. self.seed .. (after or "\n"))
 end
 
---- A JWT about `subject` (a public key), signed by this key.
-function Key:jwt(subject, name, claims)
+--- A JWT about `subject` (a public key), signed by this key. expires: epoch seconds.
+function Key:jwt(subject, name, claims, expires)
   local header = digits(core.encode({ typ = "JWT", alg = "ed25519-nkey" }), 6, BASE64)
   local body = digits(core.encode({
     jti = core.new_id(),
     iat = math.floor(core.now()),
+    exp = expires,
     iss = self.public,
     sub = subject,
     name = name,
@@ -121,7 +122,7 @@ local NO_LIMITS = {
 }
 
 --- A whole operator with a system account and an account with JetStream: {config = lines for the
---- server, user(claims?) -> path of a credentials file, jwt, key; remove()}.
+--- server, user(expires?) -> path of a credentials file, jwt, key; remove()}.
 function nkeys.operator()
   local operator, system, account = nkeys.new("operator"), nkeys.new("account"), nkeys.new("account")
   local made = { operator, system, account }
@@ -136,14 +137,11 @@ function nkeys.operator()
         account.public, operator:jwt(account.public, "A", claims(NO_LIMITS))),
     },
   }
-  function self.user(more)
+  function self.user(expires)
     local user = nkeys.new("user")
     made[#made + 1] = user
     local about = { type = "user", version = 2, subs = -1, data = -1, payload = -1 }
-    for k, v in pairs(more or {}) do
-      about[k] = v
-    end
-    local jwt = account:jwt(user.public, "spec", about)
+    local jwt = account:jwt(user.public, "spec", about, expires)
     return write(user.dir .. "/user.creds", nkeys.credentials(jwt, user.seed)), jwt, user
   end
   function self.remove()
