@@ -15,7 +15,8 @@ Lua 5.4, workers and the naq command on Lua 5.4.]],
   labels = { "queue", "nats", "jetstream", "jobs" },
 }
 
--- Debian's packages of these two are no rocks, hence --deps-mode=none there.
+-- Debian's packages of these two are no rocks, hence --deps-mode=none there. Beside them, and only for
+-- configuration files: lyaml 6.2 (luarocks install lyaml, with libyaml), loaded where there is such a file.
 dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1", "argparse >= 0.7" }
 
 external_dependencies = {

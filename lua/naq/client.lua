@@ -28,8 +28,18 @@ local client = {}
 function client.connect(given, level)
   local resolved, message, code = config.resolve(given, (level or 1) + 1)
   if not resolved then return nil, message, code end
-  local conn
-  conn, message, code = core.connect(config.connect_options(resolved))
+  local made
+  made, message, code = config.apply_logging(resolved)
+  if not made then return nil, message, code end
+  made, message, code = client.open(resolved)
+  return made, message, code
+end
+
+--- Connect with a configuration that was resolved before.
+---@param resolved naq.Config
+---@return naq.Client? client, string? message, naq.Code? code
+function client.open(resolved)
+  local conn, message, code = core.connect(config.connect_options(resolved))
   if not conn then return nil, message, code end
   local self = setmetatable({
     conn = conn,

@@ -1,346 +1,144 @@
--- config.lua -- the configuration: built-in defaults < environment NAQ_* < options given in code.
+-- config.lua -- the configuration: built-in defaults < file < environment NAQ_* < options given in code.
 --
--- Every key stands once in KEYS: its path, its type, its default, the name it has as a flat option, and
--- the variables that set it besides NAQ_<SECTION>_<KEY>. The only module that reads the environment.
+-- The keys are in config_keys.lua, the file is read by config_file.lua; here the four are laid over each
+-- other, each value with its source. Read once, when something connects: what is resolved here is handed
+-- on, and nobody below reads files or the environment again.
+local config_file = require("naq.config_file")
 local core = require("naq.core")
 local errors = require("naq.errors")
+local keys = require("naq.config_keys")
 local options = require("naq.options")
+local quantity = require("naq.quantity")
 
 local config = {}
 
----@class naq.ConfigKey: naq.OptionDeclaration
----@field path string
----@field flat string?   name among the options of naq.connect() and naq.worker()
----@field env string[]?
----@field secret boolean?
-
-local function key(path, declared)
-  declared.path = path
-  return declared
-end
-
-local LEVELS = { "error", "warn", "info", "debug" }
-
-local function url_problem(value)
-  if value == "" or value:find("%s") then return "must be nats://[user:password@]host[:port]" end
-  return nil
-end
-
-local function servers_problem(value)
-  if type(value) == "string" then return url_problem(value) end
-  if #value == 0 then return "must name at least one server" end
-  for i = 1, #value do
-    local wrong = url_problem(value[i])
-    if wrong then return wrong end
-  end
-  return nil
-end
-
-local function name_problem(value)
-  if not core.valid_id(value) then return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'" end
-  return nil
-end
-
--- In the order in which a listing shows them.
----@type naq.ConfigKey[]
-config.KEYS = {
-  key("nats.servers", {
-    type = { "strings", "string" },
-    default = { "nats://127.0.0.1:4222" },
-    check = servers_problem,
-    secret = true,
-    flat = "servers",
-    env = { "NAQ_NATS_URL" },
-    doc = "servers of one cluster: a list, or a string with commas",
-  }),
-  key("nats.client_name", {
-    type = "string",
-    default = "naq",
-    flat = "client_name",
-    env = { "NAQ_CLIENT_NAME" },
-    doc = "how the server lists the connection",
-  }),
-  key("nats.max_reconnect_attempts", {
-    type = "integer",
-    min = -1,
-    default = -1,
-    flat = "max_reconnect_attempts",
-    env = { "NAQ_MAX_RECONNECT" },
-    doc = "-1: for ever",
-  }),
-  key("nats.reconnect_time_wait", {
-    type = "number",
-    min = 0,
-    default = 0.25,
-    flat = "reconnect_time_wait",
-    doc = "seconds before the first new attempt, backing off to 1",
-  }),
-  key("nats.connection_timeout", {
-    type = "number",
-    min = 0.001,
-    default = 5,
-    flat = "connection_timeout",
-    doc = "seconds",
-  }),
-  key("nats.ping_interval", {
-    type = "number",
-    min = 0.001,
-    default = 20,
-    flat = "ping_interval",
-    doc = "seconds",
-  }),
-  key("nats.max_outstanding_pings", {
-    type = "integer",
-    min = 1,
-    default = 2,
-    flat = "max_outstanding_pings",
-    doc = "unanswered pings before the connection counts as lost",
-  }),
-  key("nats.pool_size", {
-    type = "integer",
-    min = 1,
-    max = 1024,
-    default = 4,
-    flat = "pool_size",
-    doc = "connections at most with the same servers and credentials, shared by all threads",
-  }),
-  key("nats.drain_timeout", {
-    type = "number",
-    min = 0.001,
-    default = 30,
-    flat = "drain_timeout",
-    doc = "seconds that conn:drain() gives to what is on its way",
-  }),
-  key("nats.flush_timeout", {
-    type = "number",
-    min = 0.001,
-    default = 5,
-    flat = "flush_timeout",
-    doc = "seconds that conn:flush() waits",
-  }),
-  key("nats.replicas", {
-    type = "integer",
-    min = 1,
-    max = 5,
-    flat = "replicas",
-    doc = "copies of streams and buckets created (3 on a cluster, else 1)",
-  }),
-  key("nats.user", { type = "string", flat = "user" }),
-  key("nats.password", { type = "string", flat = "password", secret = true }),
-  key("nats.token", { type = "string", flat = "token", secret = true }),
-  key("nats.creds_file", { type = "string", flat = "creds_file" }),
-  key("nats.nkey_seed_file", { type = "string", flat = "nkey_seed_file" }),
-  key("nats.tls.enabled", { type = "boolean" }),
-  key("nats.tls.ca_file", { type = "string" }),
-  key("nats.tls.cert_file", { type = "string" }),
-  key("nats.tls.key_file", { type = "string" }),
-  key("nats.tls.verify", { type = "boolean", doc = "whether the server's certificate is checked (true)" }),
-  key("queues.default", {
-    type = "string",
-    default = "default",
-    check = name_problem,
-    flat = "default_queue",
-    env = { "NAQ_DEFAULT_QUEUE" },
-    doc = "the queue of jobs that name none",
-  }),
-  key("queues.prefix", {
-    type = "string",
-    default = "naq",
-    check = name_problem,
-    flat = "prefix",
-    doc = "first part of the names of all subjects, streams and buckets",
-  }),
-  key("queues.ack_wait", {
-    type = "number",
-    min = 0.001,
-    default = 30,
-    flat = "ack_wait",
-    env = { "NAQ_DEFAULT_ACK_WAIT" },
-    doc = "seconds a worker may be silent before its jobs move; fixed when the queue is first served",
-  }),
-  key("workers.concurrency", {
-    type = "integer",
-    min = 1,
-    max = 10000,
-    flat = "concurrency",
-    env = { "NAQ_WORKER_CONCURRENCY" },
-    doc = "threads, each running one job at a time (the number of cores)",
-  }),
-  key("workers.heartbeat_interval", {
-    type = "number",
-    min = 0.001,
-    default = 15,
-    flat = "heartbeat_interval",
-    env = { "NAQ_WORKER_HEARTBEAT_INTERVAL" },
-    doc = "seconds between a worker's records",
-  }),
-  key("workers.ttl", {
-    type = "number",
-    min = 0.001,
-    default = 60,
-    flat = "worker_ttl",
-    env = { "NAQ_WORKER_TTL" },
-    doc = "seconds after which a silent worker is forgotten; fixed when the bucket is created",
-  }),
-  key("workers.max_crashes", {
-    type = "integer",
-    min = 0,
-    default = 3,
-    flat = "max_crashes",
-    env = { "NAQ_WORKER_MAX_CRASHES" },
-    doc = "starts without an outcome before a job is a dead letter",
-  }),
-  key("workers.shutdown_timeout", {
-    type = "number",
-    min = 0,
-    default = 30,
-    flat = "shutdown_timeout",
-    env = { "NAQ_WORKER_SHUTDOWN_TIMEOUT" },
-    doc = "seconds that running jobs get to finish",
-  }),
-  key("results.ttl", {
-    type = "number",
-    min = 0,
-    default = 604800,
-    flat = "result_ttl",
-    env = { "NAQ_DEFAULT_RESULT_TTL" },
-    doc = "seconds that a job's record is kept, where neither the job nor the call says",
-  }),
-  key("logging.level", {
-    type = "string",
-    one_of = LEVELS,
-    default = "info",
-    flat = "log_level",
-    env = { "NAQ_LOG_LEVEL" },
-  }),
-  key("logging.format", { type = "string", one_of = { "text", "json" }, default = "text" }),
-  key("logging.file", { type = "string", doc = "where the log goes (standard error)" }),
-}
-
-local BY_PATH, SECTIONS = {}, {}
---- Flat options: name -> path of a key or of a section.
-local FLAT = { tls = "nats.tls" }
-for _, k in ipairs(config.KEYS) do
-  BY_PATH[k.path] = k
-  if k.flat then FLAT[k.flat] = k.path end
-  local section = k.path:match("^(.*)%.[^.]+$")
-  while section do
-    SECTIONS[section] = true
-    section = section:match("^(.*)%.[^.]+$")
-  end
-end
-
 --- Whether naq.connect() and naq.worker() know a flat option or a section of this name.
 ---@return boolean
-function config.knows(name) return name == "config" or FLAT[name] ~= nil or SECTIONS[name] == true end
+function config.knows(name) return keys.options()[name] ~= nil end
 
 --- All names that config.knows, with their declarations where they are keys: for "did you mean".
 ---@return table<string, table>
-function config.names()
-  local names = {}
-  for name, path in pairs(FLAT) do
-    names[name] = BY_PATH[path] or {}
-  end
-  for name in pairs(SECTIONS) do
-    if not name:find(".", 1, true) then names[name] = {} end
-  end
-  return names
+config.names = keys.options
+
+-- What is merged: values and their sources by path. Where a problem is one of the world, it is kept in
+-- problems; the caller's own mistakes raise.
+---@class naq.ConfigMerge
+---@field values table<string, any>
+---@field sources table<string, string>
+---@field problems naq.ConfigProblem[]
+
+local function set(merge, path, value, source)
+  merge.values[path] = value
+  merge.sources[path] = source
 end
 
-local BOOLEANS = { ["true"] = true, yes = true, on = true, ["1"] = true }
-local FALSES = { ["false"] = true, no = true, off = true, ["0"] = true }
-
--- A comma in a password ends no URL: what stands behind it has an @ and no scheme, what stands before it
--- a scheme and no @.
-local function split(text)
-  local items = {}
-  for item in text:gmatch("[^,%s]+") do
-    local last = items[#items]
-    local rest = item:find("@", 1, true) and not item:find("://", 1, true)
-    if rest and last and last:find("://", 1, true) and not last:find("@", 1, true) then
-      items[#items] = last .. "," .. item
-    else
-      items[#items + 1] = item
-    end
+local function add_defaults(merge)
+  for _, k in ipairs(keys.LIST) do
+    if k.default ~= nil then set(merge, k.path, k.default, "default") end
   end
-  return items
-end
-
--- Text from the environment as the key's type; text that does not fit is left for the check to refuse.
-local function from_text(declared, text)
-  local type_name = declared.type
-  if type(type_name) == "table" then return split(text) end
-  if type_name == "number" or type_name == "integer" then return tonumber(text) or text end
-  if type_name == "boolean" then
-    local lower = text:lower()
-    if BOOLEANS[lower] then return true end
-    if FALSES[lower] then return false end
-  end
-  return text
-end
-
-local function variables(k)
-  local names = { "NAQ_" .. k.path:upper():gsub("%.", "_") }
-  for _, name in ipairs(k.env or {}) do
-    if name ~= names[1] then names[#names + 1] = name end
-  end
-  return names
+  set(merge, "workers.concurrency", core.cpu_count(), "default")
 end
 
 -- An empty variable counts as unset, as a line `NAQ_NATS_URL=` in an environment file means it.
-local function read_environment(values, sources, getenv)
-  for _, k in ipairs(config.KEYS) do
-    for _, name in ipairs(variables(k)) do
-      local text = getenv(name)
-      if text and text ~= "" then
-        local value = from_text(k, text)
-        local problem = options.problem(k, value)
-        if problem then
-          if k.secret then problem = problem:gsub(", not .*", "") end
-          return nil, ("environment variable %s %s"):format(name, problem), errors.CONFIGURATION
-        end
-        values[k.path] = value
-        sources[k.path] = "environment " .. name
-        break
+local function add_variable(merge, k, path, names, getenv)
+  for _, name in ipairs(names) do
+    local text = getenv(name)
+    if text and text ~= "" then
+      local value = quantity.from_text(k.type, text)
+      local problem = keys.problem(k, value)
+      if problem then
+        local message = ("environment variable %s %s"):format(name, problem)
+        merge.problems[#merge.problems + 1] = { message = message }
+      else
+        set(merge, path, value, "environment " .. name)
+      end
+      return
+    end
+  end
+end
+
+local function add_environment(merge, queues, getenv)
+  for _, k in ipairs(keys.LIST) do
+    local leaf = k.path:match("^queues%.configs%.%*%.(.+)$")
+    if not leaf then
+      add_variable(merge, k, k.path, k.env, getenv)
+    else
+      for _, queue in ipairs(queues) do
+        local path = ("queues.configs.%s.%s"):format(queue, leaf)
+        local name = "NAQ_" .. path:upper():gsub("[.-]", "_")
+        add_variable(merge, k, path, { name }, getenv)
       end
     end
   end
-  return true
 end
 
-local function read_options(values, sources, given, prefix, level)
+-- The queues that the file or the options configure: the environment cannot be asked for names.
+local function configured_queues(merge, given)
+  local names, seen = {}, {}
+  local function add(name)
+    if not seen[name] then names[#names + 1] = name end
+    seen[name] = true
+  end
+  for path in pairs(merge.values) do
+    local section = path:match("^(queues%.configs%..*)%.[^.]+$")
+    if section then add(keys.queue_of(section)) end
+  end
+  local queues = given and type(given.queues) == "table" and given.queues.configs
+  for name in pairs(type(queues) == "table" and queues or {}) do
+    if type(name) == "string" then add(name) end
+  end
+  return names
+end
+
+local function unknown_option(name, section)
+  if not section then return options.unknown(keys.options(), name) end
+  local known = {}
+  for each in pairs(keys.names_in(section)) do
+    known[section .. "." .. each] = true
+  end
+  return options.unknown(known, section .. "." .. tostring(name))
+end
+
+local function add_options(merge, given, prefix, level)
   for name, value in pairs(given) do
-    local path = prefix and (prefix .. "." .. tostring(name)) or FLAT[name] or tostring(name)
-    local k = BY_PATH[path]
-    if k then
-      local problem = options.problem(k, value)
-      if problem then
-        if k.secret then problem = problem:gsub(", not .*", "") end
-        error(("option '%s' %s"):format(name, problem), level + 1)
-      end
-      values[path] = value
-      sources[path] = "options"
-    elseif not SECTIONS[path] then
-      error(options.unknown(prefix and {} or config.names(), prefix and path or name), level + 1)
+    local flat = not prefix and keys.path_of_option(name)
+    local path = prefix and (prefix .. "." .. tostring(name)) or flat or tostring(name)
+    local k = keys.find(path)
+    if k and (prefix or flat) then
+      local problem = keys.problem(k, value)
+      if problem then error(("option '%s' %s"):format(name, problem), level + 1) end
+      set(merge, path, value, "options")
+    elseif keys.queue_of(path) and keys.name_problem(name) then
+      error("option 'queues.configs': a queue's name " .. keys.name_problem(name), level + 1)
+    elseif not keys.is_section(path) then
+      error(unknown_option(name, prefix), level + 1)
     elseif type(value) ~= "table" then
       error(("option '%s' must be a table, not a %s"):format(path, type(value)), level + 1)
     else
-      read_options(values, sources, value, path, level + 1)
+      add_options(merge, value, path, level + 1)
     end
   end
 end
 
-local function with_scheme(servers)
-  if type(servers) == "string" then servers = split(servers) end
-  local urls = {}
-  for i, url in ipairs(servers) do
-    urls[i] = url:find("://", 1, true) and url or ("nats://" .. url)
+-- What no single key can say.
+local function add_contradictions(merge)
+  local values, sources = merge.values, merge.sources
+  local function bad(path, text)
+    local message = ("%s %s (from: %s)"):format(path, text, sources[path])
+    merge.problems[#merge.problems + 1] = { message = message }
   end
-  return urls
+  if values["nats.tls.cert_file"] and not values["nats.tls.key_file"] then
+    bad("nats.tls.cert_file", "needs nats.tls.key_file beside it")
+  elseif values["nats.tls.key_file"] and not values["nats.tls.cert_file"] then
+    bad("nats.tls.key_file", "needs nats.tls.cert_file beside it")
+  end
+  if values["nats.password"] and not values["nats.user"] then
+    bad("nats.password", "needs nats.user beside it")
+  end
 end
 
 local function nest(values)
-  local nested = {}
+  local nested = { queues = { configs = {} } }
   for path, value in pairs(values) do
     local into = nested
     for section in path:gmatch("([^.]+)%.") do
@@ -354,47 +152,123 @@ end
 
 ---@class naq.Config
 ---@field nats table      servers (a list), client_name, user, tls, ...
----@field queues {default: string, prefix: string, ack_wait: number}
----@field workers table   concurrency, heartbeat_interval, ttl, max_crashes, shutdown_timeout
+---@field queues {default: string, prefix: string, ack_wait: number, configs: table<string, table>}
+---@field workers table   concurrency, heartbeat_interval, ttl, max_crashes, shutdown_timeout, ...
+---@field scheduler table
+---@field events table
 ---@field results {ttl: number}
 ---@field logging {level: string, format: string, file: string?}
----@field sources table<string, string>  path -> "default", "environment NAQ_X" or "options"
+---@field dashboard {host: string, port: integer}
+---@field sources table<string, string>  path -> "default", "file naq.yaml:12", "environment NAQ_X", "options"
+---@field file string?  the file that was read
 
---- The merged configuration. Options are flat ({ servers = ..., prefix = ... }) or in sections ({ nats =
---- { servers = ... } }). An option that is unknown or of the wrong type raises at `level`, counted from
---- the function that calls this one; a variable of the wrong type is an error to report.
+--- Merge everything, whatever is wrong with it. Raises for options as resolve() does.
 ---@param given table?
----@param level integer?    1
----@param getenv (fun(name: string): string?)?  os.getenv
----@return naq.Config? config, string? message, naq.Code? code  CONFIGURATION, UNSUPPORTED
-function config.resolve(given, level, getenv)
-  level, getenv = level or 1, getenv or os.getenv
+---@param level integer
+---@param getenv fun(name: string): string?
+---@return naq.ConfigMerge merge
+local function merge_all(given, level, getenv)
   if given ~= nil and type(given) ~= "table" then
     error("options must be a table, not a " .. type(given), level + 1)
   end
-  local values, sources = {}, {}
-  for _, k in ipairs(config.KEYS) do
-    values[k.path] = k.default
-    if k.default ~= nil then sources[k.path] = "default" end
+  local named = given and given.config
+  if named ~= nil and named ~= false and type(named) ~= "string" then
+    error("option 'config' must be a file's name, or false for none, not a " .. type(named), level + 1)
   end
-  values["workers.concurrency"] = core.cpu_count()
-  sources["workers.concurrency"] = "default"
-
-  local file = getenv("NAQ_CONFIG")
-  if file == "" then file = nil end
-  if given and given.config ~= nil then file = given.config end
-  if file then
-    local problem = "configuration file %s: not supported by this version"
-    return nil, problem:format(tostring(file)), errors.UNSUPPORTED
+  local merge = { values = {}, sources = {}, problems = {} }
+  add_defaults(merge)
+  if named ~= false then config.add_file(merge, named, getenv) end
+  local rest
+  if given then
+    rest = {}
+    for name, value in pairs(given) do
+      if name ~= "config" then rest[name] = value end
+    end
   end
+  add_environment(merge, configured_queues(merge, rest), getenv)
+  if rest then add_options(merge, rest, nil, level + 1) end
+  if #merge.problems == 0 then add_contradictions(merge) end
+  return merge
+end
 
-  local ok, message, code = read_environment(values, sources, getenv)
-  if not ok then return nil, message, code end
-  if given then read_options(values, sources, given, nil, level + 1) end
-  values["nats.servers"] = with_scheme(values["nats.servers"])
-  local resolved = nest(values)
-  resolved.sources = sources
+--- The configuration file, laid over the defaults.
+---@param merge naq.ConfigMerge
+---@param named string?
+---@param getenv fun(name: string): string?
+function config.add_file(merge, named, getenv)
+  local function variable(name)
+    local value = getenv(name)
+    return value ~= "" and value or nil
+  end
+  local path, text, message = config_file.find(named or variable("NAQ_CONFIG"), getenv)
+  local chosen = variable("NAQ_ENVIRONMENT")
+  if message then
+    merge.problems[1] = { file = "configuration file " .. path, message = message }
+  elseif path then
+    local values, sources
+    values, sources, merge.problems = config_file.read(path, text, getenv)
+    merge.file = path
+    for at, value in pairs(values) do
+      set(merge, at, value, sources[at])
+    end
+  elseif chosen then
+    local problem = ("NAQ_ENVIRONMENT is '%s', and there is no configuration file that has it"):format(chosen)
+    merge.problems[1] = { message = problem }
+  end
+end
+
+--- The merged configuration. Options are flat ({ servers = ..., prefix = ... }) or in sections ({ nats =
+--- { servers = ... } }); config = "naq.yaml" names the file, false none. An option that is unknown or of
+--- the wrong type raises at `level`, counted from the function that calls this one; what is wrong in the
+--- file or the environment is an error to report.
+---@param given table?
+---@param level integer?    1
+---@param getenv (fun(name: string): string?)?  os.getenv
+---@return naq.Config? config, string? message, naq.Code? code  CONFIGURATION
+function config.resolve(given, level, getenv)
+  local merge = merge_all(given, (level or 1) + 1, getenv or os.getenv)
+  local count = #merge.problems
+  if count > 0 then
+    local message = config_file.sentence(merge.problems[1])
+    if count > 1 then message = ("%s (and %d more: naq config validate)"):format(message, count - 1) end
+    return nil, message, errors.CONFIGURATION
+  end
+  for path, value in pairs(merge.values) do
+    local k = keys.find(path)
+    if k.normal then merge.values[path] = k.normal(value) end
+  end
+  local resolved = nest(merge.values)
+  resolved.sources, resolved.file = merge.sources, merge.file
   return resolved
+end
+
+--- All that is wrong with the configuration, in the order of the file's lines; empty when it is fine.
+---@param given table?
+---@param getenv (fun(name: string): string?)?  os.getenv
+---@return naq.ConfigProblem[] problems, string? file
+function config.problems(given, getenv)
+  local merge = merge_all(given, 2, getenv or os.getenv)
+  return merge.problems, merge.file
+end
+
+local LOGGING = { "logging.level", "logging.format", "logging.file" }
+local applied
+
+--- Set the log up as a configuration says. It is the process's: a configuration that says nothing about it
+--- leaves it as it is.
+---@param resolved naq.Config
+---@return true? done, string? message, naq.Code? code  CONFIGURATION: the file cannot be opened
+function config.apply_logging(resolved)
+  local said, wanted = false, ""
+  for _, path in ipairs(LOGGING) do
+    said = said or resolved.sources[path] ~= nil and resolved.sources[path] ~= "default"
+    wanted = wanted .. tostring(resolved.logging[path:match("[^.]+$")]) .. "\0"
+  end
+  if not said or wanted == applied then return true end
+  local done, message, code = core.configure_log(resolved.logging)
+  if not done then return nil, message, code end
+  applied = wanted
+  return true
 end
 
 --- What core.connect wants to know.
@@ -416,9 +290,9 @@ function config.connect_options(resolved)
     max_reconnect_attempts = nats.max_reconnect_attempts,
     ping_interval = nats.ping_interval,
     max_outstanding_pings = nats.max_outstanding_pings,
-    pool_size = nats.pool_size,
     drain_timeout = nats.drain_timeout,
     flush_timeout = nats.flush_timeout,
+    pool_size = nats.pool_size,
   }
 end
 

@@ -25,6 +25,9 @@ end
 function connections.connect(given, level)
   local resolved, message, code = config.resolve(given, (level or 1) + 1)
   if not resolved then return nil, message, code end
+  local ok
+  ok, message, code = config.apply_logging(resolved)
+  if not ok then return nil, message, code end
   return connections.open(resolved)
 end
 

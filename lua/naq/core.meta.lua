@@ -147,7 +147,7 @@ function conn:last_msg(stream, subject) end
 ---@field queues string[]
 ---@field threads integer
 ---@field name string?           worker name; the id is <name or host>-<pid>-<6 hex digits>
----@field runner string          JSON for runner.open(): {files, dirs, connect, prefix, policies}
+---@field runner string          JSON for runner.open(): {files, dirs, config, policies}
 ---@field result_ttl number      seconds, where neither the payload nor the job says
 ---@field ack_wait number        seconds, for consumers that do not exist yet
 ---@field heartbeat_interval number

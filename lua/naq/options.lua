@@ -136,12 +136,23 @@ local function distance(a, b)
   return row[#b]
 end
 
---- "unknown option 'prioritty' (did you mean 'priority'?)"
+-- The one name that begins with what was typed: ca -> ca_file.
+local function completion(declaration, name)
+  local found
+  for known in pairs(declaration) do
+    if #name > 1 and type(known) == "string" and known:sub(1, #name) == name then
+      if found then return nil end
+      found = known
+    end
+  end
+  return found
+end
+
+--- The known name that was meant, or nil when none is near.
 ---@param declaration table<string, any>
----@return string
-function options.unknown(declaration, name)
-  local text = ("unknown option '%s'"):format(tostring(name))
-  if type(name) ~= "string" then return text end
+---@return string?
+function options.nearest(declaration, name)
+  if type(name) ~= "string" then return nil end
   local best, nearest = 3, nil
   for known in pairs(declaration) do
     local d = distance(name, known)
@@ -149,6 +160,15 @@ function options.unknown(declaration, name)
       best, nearest = d, known
     end
   end
+  return nearest or completion(declaration, name)
+end
+
+--- "unknown option 'prioritty' (did you mean 'priority'?)"
+---@param declaration table<string, any>
+---@return string
+function options.unknown(declaration, name)
+  local text = ("unknown option '%s'"):format(tostring(name))
+  local nearest = options.nearest(declaration, name)
   return nearest and ("%s (did you mean '%s'?)"):format(text, nearest) or text
 end
 

@@ -134,12 +134,7 @@ local function attempt_class(told, snooze, discard)
   function Attempt.enqueue(_, name, args, options)
     if not client then
       local message, code
-      -- What the core calls the name of a connection is the client's name in a configuration.
-      local nats = {}
-      for key, value in pairs(told.connect) do
-        nats[key == "name" and "client_name" or key] = value
-      end
-      client, message, code = require("naq").connect({ nats = nats, queues = { prefix = told.prefix } })
+      client, message, code = require("naq.client").open(told.config)
       if not client then return nil, message, code end
     end
     return client:enqueue(name, args, options)
@@ -150,7 +145,7 @@ end
 
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
 --- of a job's second argument, and the jobs by queue and name where a queue has a policy of its own.
----@param text string  JSON: {files, dirs, connect, prefix, policies: {queue: {max_retries, ...}}}
+---@param text string  JSON: {files, dirs, config, policies: {queue: {max_retries, ...}}}
 function runner.open(text, snooze, discard)
   local told = assert(core.decode(text))
   os.exit = function() -- luacheck: ignore 122

@@ -91,16 +91,16 @@ function worker.new(given, level)
   end
   if not core.worker then return nil, "worker: workers need Lua 5.4", errors.UNSUPPORTED end
 
-  core.configure_log(resolved.logging)
   local made
+  made, message, code = core.configure_log(resolved.logging)
+  if not made then return nil, message, code end
   local connect = config.connect_options(resolved)
   made, message, code = core.worker({
     connect = connect,
     runner = core.encode({
       files = core.array(files),
       dirs = core.array(dirs),
-      connect = connect,
-      prefix = resolved.queues.prefix,
+      config = resolved,
       policies = queue_policies(resolved.queues.configs),
     }),
     prefix = resolved.queues.prefix,

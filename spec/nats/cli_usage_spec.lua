@@ -57,7 +57,7 @@ describe("naq", function()
     for _, name in ipairs(COMMANDS) do
       assert.truthy(out:find(words(name)[1], 1, true), name)
     end
-    for _, later in ipairs({ "scheduler", "schedule ", "dashboard", "failed list", "--config", "events" }) do
+    for _, later in ipairs({ "scheduler", "schedule ", "dashboard", "failed list", "events" }) do
       assert.falsy(out:find(later, 1, true), later)
     end
   end)

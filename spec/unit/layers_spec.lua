@@ -24,9 +24,12 @@ local CONNECTOR = "csrc/nats/conn.c"
 -- know each other.
 local LUA_ROWS = {
   { "core" },
-  { "errors", "version" },
-  { "options", "pattern" },
+  { "errors", "quantity", "server_urls", "version" },
+  { "options", "pattern", "yaml" },
   { "policy", "message", "jetstream_schema" }, -- policy: the options that enqueueing and job files share
+  { "config_table" },
+  { "config_keys" },
+  { "config_file", "config_listing" },
   { "config", "definitions", "jetstream_api", "job", "retry", "subscription" },
   { "bucket", "kv_watcher" },
   { "dispatcher", "kv", "pull_subscription" },
@@ -45,7 +48,7 @@ local LUA_ROWS = {
   { "cli.parser" },
   { "cli.session" },
   { "cli.checks" },
-  { "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
+  { "cli.config", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
   { "cli.enqueue" }, -- prints what `naq job result` prints
   { "cli.init" },
 }

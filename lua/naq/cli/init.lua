@@ -20,6 +20,8 @@ local COMMANDS = {
   { "workers", "the live workers", "naq.cli.workers" },
   { "server", "a local nats-server with JetStream, for development", "naq.cli.server" },
   { "run", "run a Lua program with naq on its path", "naq.cli.run" },
+  { "config", "the configuration: show it, check it, begin a file", "naq.cli.config",
+    group = { "show", "validate", "init" } },
   { "doctor", "check server, JetStream, streams, clock and versions", "naq.cli.doctor" },
   { "purge", "the same as `naq queue purge`", "naq.cli.queue", alias_of = "purge" },
   { "list-workers", "the same as `naq workers`", "naq.cli.workers" },

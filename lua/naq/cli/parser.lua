@@ -24,14 +24,22 @@ end
 --- The options of every command. They may stand before the command's name too.
 parser.COMMON = {
   { "-u --nats-url", "URL", doc = "the server: nats://[user:password@]host:port, several separated "
-    .. "by commas (default: $NAQ_NATS_URL, or nats://127.0.0.1:4222)" },
+    .. "by commas (default: the configuration's, or nats://127.0.0.1:4222)" },
+  { "--config", "FILE", doc = "the configuration file (default: $NAQ_CONFIG, or the first of "
+    .. "./naq.yaml, ~/.naq/config.yaml, /etc/naq/config.yaml)" },
   { "-l --log-level", "LEVEL", convert = level, doc = "debug, info, warn or error" },
   { "--json", doc = "machine-readable output: one JSON object a line" },
   { "-h --help", doc = "show this help" },
 }
 
 --- Those of them whose value is the next word.
-parser.LEADING = { ["-u"] = true, ["--nats-url"] = true, ["-l"] = true, ["--log-level"] = true }
+parser.LEADING = {
+  ["-u"] = true,
+  ["--nats-url"] = true,
+  ["--config"] = true,
+  ["-l"] = true,
+  ["--log-level"] = true,
+}
 
 local function configure(element, declaration)
   for property, value in pairs(declaration) do

@@ -7,7 +7,7 @@ local run = {
   description = [[
     Runs a Lua program that can require("naq"), from an installation or from a source tree. What
     stands behind FILE belongs to the program, which finds it in `arg`. The options before FILE
-    reach the program as NAQ_NATS_URL and NAQ_LOG_LEVEL.]],
+    reach the program as NAQ_NATS_URL, NAQ_CONFIG and NAQ_LOG_LEVEL.]],
   usage = "[OPTION...] FILE [ARG...]",
   arguments = { { "file", doc = "the program; what stands behind it are its arguments" } },
   options = {
@@ -47,6 +47,7 @@ function run.run(args, program_args)
   local stop = session.beside(args)
   local setenv = require("naq.core").setenv
   if args.nats_url then setenv("NAQ_NATS_URL", args.nats_url) end
+  if args.config then setenv("NAQ_CONFIG", args.config) end
   if args.log_level then setenv("NAQ_LOG_LEVEL", args.log_level) end
   program_args[0] = args.file
   program_args[-1] = _G.arg and _G.arg[0]

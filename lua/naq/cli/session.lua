@@ -6,25 +6,11 @@ local exit = require("naq.cli.exit")
 
 local session = {}
 
---- URLs fit to be shown: without user, password and token. A password may contain commas and
---- at-signs, so everything up to the last @ before the next URL goes.
----@param urls string|string[]
----@return string
-function session.public_url(urls)
-  if type(urls) == "table" then urls = table.concat(urls, ",") end
-  local marked = urls:gsub(",%s*(%a[%w+.-]*://)", "\n%1")
-  local public = marked:gsub("[^\n]+", function(url)
-    local scheme, rest = url:match("^(%a[%w+.-]*://)(.*)$")
-    return (scheme or "") .. (rest or url):gsub("^.*@", "")
-  end)
-  return (public:gsub("\n", ","))
-end
-
 --- What the command line says about the connection and the log, as options of the library.
 ---@param args table
 ---@return table
 function session.options(args)
-  return { servers = args.nats_url, log_level = args.log_level }
+  return { servers = args.nats_url, log_level = args.log_level, config = args.config }
 end
 
 --- With --with-server: a server beside the command. Without -u it takes a free port; with -u that
@@ -44,32 +30,43 @@ end
 local NO_SERVER = { CONNECTION = true, AUTH = true, TIMEOUT = true }
 
 --- End the command because the connection could not be opened.
----@param urls? string|string[]  as given on the command line; secrets are left out of the message
+---@param args table
 ---@param message string
 ---@param code string
-function session.unreachable(urls, message, code)
+function session.unreachable(args, message, code)
   if not NO_SERVER[code] then exit.fail(message, code) end
-  urls = urls or os.getenv("NAQ_NATS_URL") or "nats://127.0.0.1:4222"
   -- The core's messages name the server; to be sure of the URL is what this line is for.
   if not message:find("://", 1, true) then
-    message = ("%s: %s"):format(session.public_url(urls), message)
+    local server_urls = require("naq.server_urls")
+    local resolved = require("naq.config").resolve(session.options(args))
+    local urls = resolved and resolved.nats.servers or {}
+    for i, url in ipairs(urls) do
+      urls[i] = server_urls.public(url, "")
+    end
+    message = ("%s: %s"):format(table.concat(urls, ","), message)
   end
   local hint = code ~= "AUTH" and "; start a server with: naq server" or ""
   exit.fail(message .. hint, code, exit.UNREACHABLE)
+end
+
+--- The configuration that a command works with, or the end of the command.
+---@param args table
+---@return naq.Config
+function session.configuration(args)
+  local resolve = require("naq.config").resolve
+  return (exit.check(exit.guard(args.command, resolve, session.options(args))))
 end
 
 --- A client, or the end of the command.
 ---@param args table
 ---@return naq.Client
 function session.open(args)
-  local options = session.options(args)
-  -- The log is a worker's voice; of the other commands one wants to hear their own words. A level
-  -- that is none is reported by the configuration.
-  local level = args.log_level or os.getenv("NAQ_LOG_LEVEL") or "warn"
-  require("naq.core").configure_log({ level = level })
-  local connect = require("naq").connect
-  local client, message, code = exit.guard(args.command, connect, options)
-  if not client then session.unreachable(options.servers, message, code) end
+  local resolved = session.configuration(args)
+  -- The log is a worker's voice; of the other commands one wants to hear their own words.
+  if resolved.sources["logging.level"] == "default" then resolved.logging.level = "warn" end
+  exit.check(require("naq.core").configure_log(resolved.logging))
+  local client, message, code = require("naq.client").open(resolved)
+  if not client then session.unreachable(args, message, code) end
   return client
 end
 

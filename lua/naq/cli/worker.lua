@@ -70,7 +70,7 @@ end
 function worker.serve(args, options)
   local new = require("naq.worker").new
   local running, message, code = exit.guard(args.command, new, options)
-  if not running then session.unreachable(options.servers, message, code) end
+  if not running then session.unreachable(args, message, code) end
   local summary
   summary, message, code = running:run()
   -- The last acks are still in a buffer, and os.exit closes nothing.

@@ -1,0 +1,400 @@
+-- config_table.lua -- every key of the configuration, once: its path, its type, its default, the name it
+-- has as a flat option, and the variables that set it besides NAQ_<SECTION>_<KEY>. Pure.
+--
+-- `naq config init`, `naq config show` and docs/configuration.md are made from this table or held to it.
+-- A path with * in it stands for all names in that place: queues.configs.*.ack_wait.
+local core = require("naq.core")
+local policy = require("naq.policy")
+local quantity = require("naq.quantity")
+local server_urls = require("naq.server_urls")
+
+---@class naq.ConfigKey: naq.OptionDeclaration
+---@field path string
+---@field flat string?      name among the options of naq.connect() and naq.worker()
+---@field env string[]?     variables besides NAQ_<SECTION>_<KEY>; config_keys.lua adds that one
+---@field secret boolean?   never printed, in no error either
+---@field later string?     the part that will use it, where this version has none that does
+---@field normal (fun(value: any): any)?  the one form in which the others get to see it
+---@field computed string?  what the default is, where it is no constant
+
+local list = {}
+local function key(path, declared)
+  declared.path = path
+  list[#list + 1] = declared
+end
+
+local function name_problem(value)
+  if not core.valid_id(value) then return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'" end
+  return nil
+end
+
+local function not_empty(value) return value == "" and "must not be empty" or nil end
+
+local function bytes_problem(value)
+  if quantity.bytes(value) then return nil end
+  return "must be a number of bytes, or one like 64MB, not '" .. tostring(value) .. "'"
+end
+
+local function rate_problem(value)
+  if quantity.rate(value) then return nil end
+  return "must be a number of jobs a second, or one like 100/s or 600/m, not '" .. tostring(value) .. "'"
+end
+
+local SHORT = 0.001 -- the core counts in milliseconds
+
+key("nats.servers", {
+  type = { "strings", "string" },
+  default = { "nats://127.0.0.1:4222" },
+  check = server_urls.problem,
+  normal = server_urls.list,
+  secret = true,
+  flat = "servers",
+  env = { "NAQ_NATS_URL" },
+  doc = "servers of one cluster: a list, or a string with commas",
+})
+key("nats.client_name", {
+  type = "string",
+  default = "naq",
+  check = not_empty,
+  flat = "client_name",
+  env = { "NAQ_CLIENT_NAME" },
+  doc = "how the server lists the connection",
+})
+key("nats.max_reconnect_attempts", {
+  type = "integer",
+  min = -1,
+  max = 2147483647,
+  default = -1,
+  flat = "max_reconnect_attempts",
+  env = { "NAQ_MAX_RECONNECT" },
+  doc = "attempts for each server before the connection is given up; -1: for ever",
+})
+key("nats.reconnect_time_wait", {
+  type = "number",
+  min = SHORT,
+  default = 0.25,
+  flat = "reconnect_time_wait",
+  doc = "seconds before the first new attempt, backing off to 1",
+})
+key("nats.connection_timeout", {
+  type = "number",
+  min = SHORT,
+  default = 5,
+  flat = "connection_timeout",
+  doc = "seconds that a server gets to answer when connecting",
+})
+key("nats.drain_timeout", {
+  type = "number",
+  min = SHORT,
+  default = 30,
+  flat = "drain_timeout",
+  doc = "seconds that conn:drain() gives to what is on its way",
+})
+key("nats.flush_timeout", {
+  type = "number",
+  min = SHORT,
+  default = 5,
+  flat = "flush_timeout",
+  doc = "seconds that conn:flush() waits",
+})
+key("nats.ping_interval", {
+  type = "number",
+  min = SHORT,
+  default = 20,
+  flat = "ping_interval",
+  doc = "seconds between pings, by which a dead connection is noticed",
+})
+key("nats.max_outstanding_pings", {
+  type = "integer",
+  min = 1,
+  max = 1000000,
+  default = 2,
+  flat = "max_outstanding_pings",
+  doc = "unanswered pings before the connection counts as lost",
+})
+key("nats.pool_size", {
+  type = "integer",
+  min = 1,
+  max = 1024,
+  default = 4,
+  flat = "pool_size",
+  doc = "connections at most with the same servers and credentials, shared by all threads",
+})
+key("nats.replicas", {
+  type = "integer",
+  min = 1,
+  max = 5,
+  flat = "replicas",
+  computed = "3 on a cluster of three or more, else 1",
+  doc = "copies of the streams and buckets that are created",
+})
+key("nats.user", { type = "string", check = not_empty, flat = "user", doc = "user name" })
+key("nats.password", { type = "string", flat = "password", secret = true, doc = "that user's password" })
+key("nats.token", {
+  type = "string",
+  check = not_empty,
+  flat = "token",
+  secret = true,
+  doc = "token, instead of a user",
+})
+key("nats.creds_file", {
+  type = "string",
+  check = not_empty,
+  flat = "creds_file",
+  doc = "credentials file: a JWT and its seed",
+})
+key("nats.nkey_seed_file", {
+  type = "string",
+  check = not_empty,
+  flat = "nkey_seed_file",
+  doc = "NKey file: the seed and the public key",
+})
+key("nats.tls.enabled", {
+  type = "boolean",
+  computed = "true when a file below is set",
+  doc = "whether the connection is encrypted",
+})
+key("nats.tls.ca_file", {
+  type = "string",
+  check = not_empty,
+  computed = "the system's",
+  doc = "certificates of the authorities to trust",
+})
+key("nats.tls.cert_file", { type = "string", check = not_empty, doc = "the client's own certificate" })
+key("nats.tls.key_file", { type = "string", check = not_empty, doc = "its private key" })
+key("nats.tls.verify", {
+  type = "boolean",
+  default = true,
+  doc = "whether the server's certificate is checked",
+})
+
+key("queues.default", {
+  type = "string",
+  default = "default",
+  check = name_problem,
+  flat = "default_queue",
+  env = { "NAQ_DEFAULT_QUEUE" },
+  doc = "the queue of jobs that name none",
+})
+key("queues.prefix", {
+  type = "string",
+  default = "naq",
+  check = name_problem,
+  flat = "prefix",
+  doc = "first part of the names of all subjects, streams and buckets",
+})
+key("queues.ack_wait", {
+  type = "number",
+  min = SHORT,
+  default = 30,
+  flat = "ack_wait",
+  env = { "NAQ_DEFAULT_ACK_WAIT" },
+  doc = "seconds a worker may be silent before its jobs move; fixed when a queue is first served",
+})
+key("queues.configs.*.ack_wait", {
+  type = "number",
+  min = SHORT,
+  computed = "queues.ack_wait",
+  doc = "the same for this queue alone",
+})
+key("queues.configs.*.concurrency", {
+  type = "integer",
+  min = 1,
+  computed = "no limit",
+  later = "limits of a queue",
+  doc = "jobs of this queue that run at the same time, on all workers together",
+})
+key("queues.configs.*.rate_limit", {
+  type = { "number", "string" },
+  check = rate_problem,
+  computed = "no limit",
+  later = "limits of a queue",
+  doc = "jobs of this queue that start, a second (100) or as 100/s, 600/m, 1000/h",
+})
+key("queues.configs.*.paused", {
+  type = "boolean",
+  computed = "false",
+  later = "pausing queues",
+  doc = "whether the queue takes jobs and starts none",
+})
+
+-- The policy of a queue's jobs: what stands in the payload or with the job goes before it.
+local policies = {}
+for name in pairs(policy.DECLARATION) do
+  policies[#policies + 1] = name
+end
+table.sort(policies)
+for _, name in ipairs(policies) do
+  local declared = {}
+  for property, value in pairs(policy.DECLARATION[name]) do
+    declared[property] = value
+  end
+  key("queues.configs.*." .. name, declared)
+end
+
+key("workers.concurrency", {
+  type = "integer",
+  min = 1,
+  max = 10000,
+  computed = "the number of cores",
+  flat = "concurrency",
+  env = { "NAQ_WORKER_CONCURRENCY" },
+  doc = "threads, each running one job at a time",
+})
+key("workers.heartbeat_interval", {
+  type = "number",
+  min = SHORT,
+  default = 15,
+  flat = "heartbeat_interval",
+  env = { "NAQ_WORKER_HEARTBEAT_INTERVAL" },
+  doc = "seconds between a worker's records",
+})
+key("workers.ttl", {
+  type = "number",
+  min = SHORT,
+  default = 60,
+  flat = "worker_ttl",
+  env = { "NAQ_WORKER_TTL" },
+  doc = "seconds after which a silent worker is forgotten; fixed when the bucket is created",
+})
+key("workers.timeout", {
+  type = "number",
+  min = SHORT,
+  computed = "none",
+  later = "limits of an attempt",
+  doc = "seconds an attempt may take, where neither the job nor the call says",
+})
+key("workers.memory_limit", {
+  type = { "integer", "string" },
+  min = 1,
+  check = bytes_problem,
+  normal = quantity.bytes,
+  computed = "none",
+  later = "limits of an attempt",
+  doc = "bytes an attempt may allocate (64MB), where neither the job nor the call says",
+})
+key("workers.max_crashes", {
+  type = "integer",
+  min = 0,
+  default = 3,
+  flat = "max_crashes",
+  env = { "NAQ_WORKER_MAX_CRASHES" },
+  doc = "starts without an outcome before a job is a dead letter",
+})
+key("workers.shutdown_timeout", {
+  type = "number",
+  min = 0,
+  default = 30,
+  flat = "shutdown_timeout",
+  env = { "NAQ_WORKER_SHUTDOWN_TIMEOUT" },
+  doc = "seconds that running jobs get to finish",
+})
+
+key("scheduler.enabled", {
+  type = "boolean",
+  default = true,
+  later = "the scheduler",
+  doc = "whether a worker runs a scheduler",
+})
+key("scheduler.lock_ttl", {
+  type = "number",
+  min = 1,
+  default = 5,
+  later = "the scheduler",
+  doc = "seconds after which another scheduler takes over from one that died",
+})
+key("scheduler.max_failures", {
+  type = "integer",
+  min = 1,
+  default = 5,
+  env = { "NAQ_MAX_SCHEDULE_FAILURES" },
+  later = "the scheduler",
+  doc = "failures in a row after which a schedule is given up",
+})
+key("scheduler.misfire", {
+  type = "string",
+  one_of = { "once", "skip", "all" },
+  default = "once",
+  later = "the scheduler",
+  doc = "what becomes of runs missed while no scheduler ran",
+})
+
+key("events.enabled", {
+  type = "boolean",
+  default = true,
+  later = "the event stream",
+  doc = "whether what happens to jobs is told in the event stream",
+})
+key("events.level", {
+  type = "string",
+  default = "state",
+  check = not_empty,
+  later = "the event stream",
+  doc = "how much is told: state, the changes of a job's state",
+})
+key("events.max_age", {
+  type = "number",
+  min = 1,
+  default = 604800,
+  later = "the event stream",
+  doc = "seconds that events are kept",
+})
+key("events.max_bytes", {
+  type = { "integer", "string" },
+  min = 1,
+  default = 1000000000,
+  check = bytes_problem,
+  normal = quantity.bytes,
+  later = "the event stream",
+  doc = "bytes of events that are kept (1GB)",
+})
+
+key("results.ttl", {
+  type = "number",
+  min = 0,
+  default = 604800,
+  flat = "result_ttl",
+  env = { "NAQ_DEFAULT_RESULT_TTL" },
+  doc = "seconds that a job's record is kept, where neither the job nor the call says",
+})
+
+key("logging.level", {
+  type = "string",
+  one_of = { "error", "warn", "info", "debug" },
+  default = "info",
+  flat = "log_level",
+  env = { "NAQ_LOG_LEVEL" },
+  doc = "what is logged: this and what is graver",
+})
+key("logging.format", {
+  type = "string",
+  one_of = { "text", "json" },
+  default = "text",
+  flat = "log_format",
+  doc = "lines for people, or JSON objects",
+})
+key("logging.file", {
+  type = "string",
+  check = not_empty,
+  flat = "log_file",
+  computed = "standard error",
+  doc = "where the log goes",
+})
+
+key("dashboard.host", {
+  type = "string",
+  default = "127.0.0.1",
+  check = not_empty,
+  later = "the dashboard",
+  doc = "the address that the dashboard listens on",
+})
+key("dashboard.port", {
+  type = "integer",
+  min = 1,
+  max = 65535,
+  default = 8080,
+  later = "the dashboard",
+  doc = "and its port",
+})
+
+return list
