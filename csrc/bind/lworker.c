@@ -128,7 +128,8 @@ int lnaq_worker_new(lua_State *L) {
     naq_conn_options connect;
     lua_getfield(L, 1, "connect");
     lnaq_conn_options(L, lua_gettop(L), &connect, servers);
-    lua_pop(L, 1); /* the options table holds it */
+    connect.kept = true; /* a job that closes connections must not take the worker's */
+    lua_pop(L, 1);       /* the options table holds it */
     naq_worker_options o = {
         .connect = &connect,
         .prefix = lnaq_optfield(L, 1, "prefix", "naq"),

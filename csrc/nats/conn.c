@@ -30,6 +30,10 @@ naq_status naq_conn_fork_check(naq_err *err) {
                     me, none);
 }
 
+bool naq_conn_library_here(void) {
+    return atomic_load(&library_pid) == (int)getpid();
+}
+
 naq_status naq_conn_dial(natsConnection **out, natsOptions *options, const naq_conn_options *o,
                          naq_err *err) {
     int64_t begun = naq_mono_ms();

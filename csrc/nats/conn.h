@@ -27,6 +27,7 @@ typedef struct naq_conn_options {
     int max_pings_out;             /* 2 */
     int64_t open_within_ms;        /* all servers together; 0: connection_timeout_ms for each */
     int pool_size;                 /* 4: connections at most with the same key, see pool.h */
+    bool kept; /* naq_pool_close() leaves its key alone: what a worker stands on */
 } naq_conn_options;
 
 typedef struct naq_conn naq_conn;
@@ -56,6 +57,8 @@ naq_status naq_conn_check(const naq_conn *c, naq_err *err);
 
 /* What happens to the connection by itself, see events.h. Lives as long as c. */
 struct naq_events *naq_conn_events_peek(naq_conn *c);
+/* Nobody uses it: what happens to it is worth no line in the log but for debugging. */
+void naq_conn_quiet(naq_conn *c, bool quiet);
 /* For who bounds a subscription himself: messages on subject are being dropped. */
 void naq_conn_slow(naq_conn *c, const char *subject);
 
@@ -149,7 +152,10 @@ void naq_conn_graves_put(naq_conn *c, struct naq_grave *grave);
 const char *naq_conn_servers_peek(const naq_conn *c);
 /* The process that opened c. */
 int naq_conn_pid(const naq_conn *c);
-/* NAQ_FORKED when libnats was first used by another process than this one. */
+/* Whether this is the process that used libnats first; false as well when none has. */
+bool naq_conn_library_here(void);
+/* NAQ_FORKED when libnats was first used by another process than this one; from now on it is this
+ * one's when it was nobody's. */
 naq_status naq_conn_fork_check(naq_err *err);
 
 #endif

@@ -122,7 +122,8 @@ void naq_conn_graves_put(naq_conn *c, naq_grave *grave) {
 
 void naq_conn_settle(naq_conn *c, int64_t timeout_ms) {
     naq_err ignored;
-    if (atomic_load(&c->unsaid) && naq_conn_up(c)) (void)naq_conn_flush(c, timeout_ms, &ignored);
+    if (atomic_load(&c->unsaid) && !naq_conn_lost(c) && naq_conn_up(c))
+        (void)naq_conn_flush(c, timeout_ms, &ignored);
 }
 
 void naq_conn_close(naq_conn *c) {

@@ -25,6 +25,7 @@ struct naq_conn {
     atomic_bool unsaid; /* published, and nothing heard from the server since */
     atomic_int end;     /* a naq_conn_end: every use of the connection asks for it first */
     atomic_bool lost;   /* it has no server now; known a moment late */
+    atomic_bool quiet;
     atomic_int reconnects;
     char servers[256]; /* for messages */
     naq_events events;

@@ -6,12 +6,20 @@
 
 #include "nats/conn_state.h"
 
+void naq_conn_quiet(naq_conn *c, bool quiet) {
+    atomic_store(&c->quiet, quiet);
+}
+
+static naq_level loud(naq_conn *c, naq_level level) {
+    return atomic_load(&c->quiet) ? NAQ_DEBUG : level;
+}
+
 static void on_closed(natsConnection *nc, void *closure) {
     (void)nc;
     naq_conn *c = closure;
     if (naq_conn_end_as(c, NAQ_CONN_GIVEN_UP))
-        naq_events_add(&c->events, NAQ_EVENT_CLOSED, NAQ_WARNING, "gave up reconnecting to %s",
-                       c->servers);
+        naq_events_add(&c->events, NAQ_EVENT_CLOSED, loud(c, NAQ_WARNING),
+                       "gave up reconnecting to %s", c->servers);
     naq_conn_let_go(c);
 }
 
@@ -20,8 +28,8 @@ static void on_disconnected(natsConnection *nc, void *closure) {
     naq_conn *c = closure;
     atomic_store(&c->lost, true);
     if (atomic_load(&c->end) == NAQ_CONN_OPEN)
-        naq_events_add(&c->events, NAQ_EVENT_DISCONNECTED, NAQ_WARNING, "lost the connection to %s",
-                       c->servers);
+        naq_events_add(&c->events, NAQ_EVENT_DISCONNECTED, loud(c, NAQ_WARNING),
+                       "lost the connection to %s", c->servers);
 }
 
 static void on_reconnected(natsConnection *nc, void *closure) {
@@ -29,7 +37,7 @@ static void on_reconnected(natsConnection *nc, void *closure) {
     naq_conn *c = closure;
     atomic_store(&c->lost, false);
     atomic_fetch_add(&c->reconnects, 1);
-    naq_events_add(&c->events, NAQ_EVENT_RECONNECTED, NAQ_INFO, "connected to %s again",
+    naq_events_add(&c->events, NAQ_EVENT_RECONNECTED, loud(c, NAQ_INFO), "connected to %s again",
                    c->servers);
 }
 
@@ -38,7 +46,7 @@ static void on_lame_duck(natsConnection *nc, void *closure) {
     char url[256];
     if (natsConnection_GetConnectedUrl(nc, url, sizeof url) != NATS_OK) url[0] = '\0';
     const char *at = strrchr(url, '@'); /* what stands before it is secret */
-    naq_events_add(&c->events, NAQ_EVENT_LAME_DUCK, NAQ_WARNING,
+    naq_events_add(&c->events, NAQ_EVENT_LAME_DUCK, loud(c, NAQ_WARNING),
                    "%s is about to shut down (lame duck mode)",
                    url[0] == '\0' ? c->servers
                    : at != NULL   ? at + 1
