@@ -59,10 +59,10 @@ end
 
 local function add_environment(merge, queues, getenv)
   for _, k in ipairs(keys.LIST) do
-    local leaf = k.path:match("^queues%.configs%.%*%.(.+)$")
-    if not leaf then
+    if not k.of_queue then
       add_variable(merge, k, k.path, k.env, getenv)
     else
+      local leaf = k.of_queue
       for _, queue in ipairs(queues) do
         local path = ("queues.configs.%s.%s"):format(queue, leaf)
         local name = "NAQ_" .. path:upper():gsub("[.-]", "_")
@@ -140,12 +140,12 @@ end
 local function nest(values)
   local nested = { queues = { configs = {} } }
   for path, value in pairs(values) do
-    local into = nested
-    for section in path:gmatch("([^.]+)%.") do
-      into[section] = into[section] or {}
-      into = into[section]
+    local into, parts = nested, keys.parts(path)
+    for i = 1, #parts - 1 do
+      into[parts[i]] = into[parts[i]] or {}
+      into = into[parts[i]]
     end
-    into[path:match("[^.]+$")] = value
+    into[parts[#parts]] = value
   end
   return nested
 end

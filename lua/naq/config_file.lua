@@ -221,6 +221,18 @@ function Reader:environments(root, chosen)
   end
 end
 
+-- The same file is read again with each connection; its tree is not made again. Nobody changes trees.
+local last = {}
+
+local function parse(text)
+  if last.text ~= text then
+    local root, wrong = yaml.parse(text)
+    if root == nil then return root, wrong end
+    last = { text = text, root = root, wrong = wrong }
+  end
+  return last.root, last.wrong
+end
+
 --- Read the text of a configuration file.
 ---@param file string    its name, for messages
 ---@param text string
@@ -238,7 +250,7 @@ function config_file.read(file, text, getenv)
   }, Reader)
   local chosen = getenv("NAQ_ENVIRONMENT")
   if chosen == "" then chosen = nil end
-  local root, wrong = yaml.parse(text)
+  local root, wrong = parse(text)
   for _, problem in ipairs(wrong) do
     self:bad(problem.line, "%s", problem.text)
   end

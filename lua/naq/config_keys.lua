@@ -19,6 +19,7 @@ keys.SECTIONS = {}
 
 for _, k in ipairs(config_table) do
   BY_PATH[k.path] = k
+  k.of_queue = k.path:match("^queues%.configs%.%*%.(.+)$")
   if k.flat then FLAT[k.flat] = k.path end
   local names = { "NAQ_" .. k.path:upper():gsub("[.]", "_") }
   for _, name in ipairs(k.env or {}) do
@@ -39,10 +40,27 @@ local function general(path) return (path:gsub("^queues%.configs%.[^.]+", "queue
 
 --- The key of that path, nil for a section and for what does not exist.
 ---@return naq.ConfigKey?
-function keys.find(path) return BY_PATH[general(path)] end
+function keys.find(path) return BY_PATH[path] or BY_PATH[general(path)] end
 
 ---@return boolean
 function keys.is_section(path) return SECTIONS[general(path)] == true end
+
+local function split(path)
+  local parts = {}
+  for part in path:gmatch("[^.]+") do
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+
+local PARTS = {}
+for path in pairs(BY_PATH) do
+  PARTS[path] = split(path)
+end
+
+--- "nats.tls.ca_file" as { "nats", "tls", "ca_file" }. Not to be changed.
+---@return string[]
+function keys.parts(path) return PARTS[path] or split(path) end
 
 --- The name of a queue, where the path is a section of one; nil elsewhere.
 ---@return string?

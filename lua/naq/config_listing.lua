@@ -34,10 +34,9 @@ local function paths_of(resolved)
   local queues, paths, by_queue = sorted_names(resolved.queues.configs), {}, {}
   local after -- where the queues' own keys begin
   for _, k in ipairs(keys.LIST) do
-    local leaf = k.path:match("^queues%.configs%.%*%.(.+)$")
-    if leaf then
+    if k.of_queue then
       after = after or #paths
-      by_queue[#by_queue + 1] = leaf
+      by_queue[#by_queue + 1] = k.of_queue
     else
       paths[#paths + 1] = k.path
     end
@@ -58,7 +57,7 @@ function listing.leaves(resolved)
   local leaves = {}
   for _, path in ipairs(paths_of(resolved)) do
     local value, k = resolved, keys.find(path)
-    for part in path:gmatch("[^.]+") do
+    for _, part in ipairs(keys.parts(path)) do
       value = value and value[part]
     end
     if value ~= nil then
@@ -102,10 +101,7 @@ end
 function listing.document(leaves, decorate)
   local lines, open = {}, {}
   for _, leaf in ipairs(leaves) do
-    local parts = {}
-    for part in leaf.path:gmatch("[^.]+") do
-      parts[#parts + 1] = part
-    end
+    local parts = keys.parts(leaf.path)
     for depth = 1, #parts - 1 do
       if open[depth] ~= parts[depth] then
         open[depth] = parts[depth]

@@ -15,6 +15,7 @@ local server_urls = require("naq.server_urls")
 ---@field secret boolean?   never printed, in no error either
 ---@field later string?     the part that will use it, where this version has none that does
 ---@field normal (fun(value: any): any)?  the one form in which the others get to see it
+---@field of_queue string?  ack_wait of queues.configs.*.ack_wait; config_keys.lua adds it
 ---@field computed string?  what the default is, where it is no constant
 
 local list = {}
@@ -29,16 +30,6 @@ local function name_problem(value)
 end
 
 local function not_empty(value) return value == "" and "must not be empty" or nil end
-
-local function bytes_problem(value)
-  if quantity.bytes(value) then return nil end
-  return "must be a number of bytes, or one like 64MB, not '" .. tostring(value) .. "'"
-end
-
-local function rate_problem(value)
-  if quantity.rate(value) then return nil end
-  return "must be a number of jobs a second, or one like 100/s or 600/m, not '" .. tostring(value) .. "'"
-end
 
 local SHORT = 0.001 -- the core counts in milliseconds
 
@@ -206,7 +197,7 @@ key("queues.configs.*.concurrency", {
 })
 key("queues.configs.*.rate_limit", {
   type = { "number", "string" },
-  check = rate_problem,
+  check = quantity.rate_problem,
   computed = "no limit",
   later = "limits of a queue",
   doc = "jobs of this queue that start, a second (100) or as 100/s, 600/m, 1000/h",
@@ -267,7 +258,7 @@ key("workers.timeout", {
 key("workers.memory_limit", {
   type = { "integer", "string" },
   min = 1,
-  check = bytes_problem,
+  check = quantity.bytes_problem,
   normal = quantity.bytes,
   computed = "none",
   later = "limits of an attempt",
@@ -343,7 +334,7 @@ key("events.max_bytes", {
   type = { "integer", "string" },
   min = 1,
   default = 1000000000,
-  check = bytes_problem,
+  check = quantity.bytes_problem,
   normal = quantity.bytes,
   later = "the event stream",
   doc = "bytes of events that are kept (1GB)",

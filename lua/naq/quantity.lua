@@ -27,6 +27,13 @@ function quantity.bytes(value)
   return whole(n - n % 1)
 end
 
+--- What is wrong with a number of bytes, or nil.
+---@return string?
+function quantity.bytes_problem(value)
+  if quantity.bytes(value) then return nil end
+  return ("must be a number of bytes, or one like 64MB, not '%s'"):format(tostring(value))
+end
+
 local PERIODS = { s = 1, m = 60, h = 3600 }
 
 --- 100, "100/s", "600/m", "1000/h": how many a second, or nil.
@@ -61,6 +68,13 @@ local function wants(declared, name)
     if declared[i] == name then return true end
   end
   return false
+end
+
+--- What is wrong with a rate, or nil.
+---@return string?
+function quantity.rate_problem(value)
+  if quantity.rate(value) then return nil end
+  return ("must be a number a second, or one like 100/s or 600/m, not '%s'"):format(tostring(value))
 end
 
 -- The items of a list in one text, nil where one of them does not fit.

@@ -21,10 +21,7 @@ local function nested_json(leaves, encode)
   local out, open = { "{" }, {}
   local first = true
   for _, leaf in ipairs(leaves) do
-    local parts = {}
-    for part in leaf.path:gmatch("[^.]+") do
-      parts[#parts + 1] = part
-    end
+    local parts = require("naq.config_keys").parts(leaf.path)
     local same = 0
     while same < #parts - 1 and open[same + 1] == parts[same + 1] do
       same = same + 1
