@@ -86,7 +86,8 @@ void lnaq_conn_options(lua_State *L, int index, naq_conn_options *out,
     out->connection_timeout_ms = optional_ms(L, index, "connection_timeout");
     out->reconnect_wait_ms = optional_ms(L, index, "reconnect_time_wait");
     out->ping_interval_ms = optional_ms(L, index, "ping_interval");
-    out->max_reconnect = (int)lnaq_optnumber(L, index, "max_reconnect_attempts", -1);
+    int attempts = (int)lnaq_optnumber(L, index, "max_reconnect_attempts", -1);
+    out->max_reconnect = attempts < 0 ? 0 : attempts == 0 ? NAQ_RECONNECT_NEVER : attempts;
     out->max_pings_out = (int)lnaq_optnumber(L, index, "max_outstanding_pings", 0);
 }
 

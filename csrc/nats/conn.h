@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "base/status.h"
 
+enum { NAQ_RECONNECT_NEVER = -1 };
+
 /* All strings borrowed for the duration of a call; NULL: not set. Zero numbers: the default. */
 typedef struct naq_conn_options {
     const char *const *servers; /* NULL-terminated; NULL: nats://127.0.0.1:4222 */
@@ -22,7 +24,7 @@ typedef struct naq_conn_options {
     bool tls_skip_verify;
     int64_t connection_timeout_ms; /* 5000 */
     int64_t reconnect_wait_ms;     /* 250, backing off to 1000 */
-    int max_reconnect;             /* 0: for ever */
+    int max_reconnect;             /* 0: for ever; NAQ_RECONNECT_NEVER */
     int64_t ping_interval_ms;      /* 20000 */
     int max_pings_out;             /* 2 */
     int64_t open_within_ms;        /* all servers together; 0: connection_timeout_ms for each */

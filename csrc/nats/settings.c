@@ -144,6 +144,8 @@ static natsStatus set_plain(natsOptions *options, const naq_conn_options *o) {
         s = natsOptions_SetMaxPingsOut(options, o->max_pings_out > 0 ? o->max_pings_out : 2);
     if (s == NATS_OK)
         s = natsOptions_SetMaxReconnect(options, o->max_reconnect > 0 ? o->max_reconnect : -1);
+    if (s == NATS_OK && o->max_reconnect == NAQ_RECONNECT_NEVER)
+        s = natsOptions_SetAllowReconnect(options, false);
     if (s == NATS_OK)
         s = natsOptions_SetCustomReconnectDelay(options, reconnect_delay, (void *)(intptr_t)wait);
     if (s == NATS_OK) s = natsOptions_SetIOBufSize(options, 65536);

@@ -58,7 +58,7 @@ key("nats.max_reconnect_attempts", {
   default = -1,
   flat = "max_reconnect_attempts",
   env = { "NAQ_MAX_RECONNECT" },
-  doc = "attempts for each server before the connection is given up; -1: for ever",
+  doc = "attempts for each server before a lost connection is given up; 0: none, -1: for ever",
 })
 key("nats.reconnect_time_wait", {
   type = "number",
