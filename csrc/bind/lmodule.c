@@ -6,6 +6,7 @@
 
 #include "bind/lcodec.h"
 #include "bind/lconn.h"
+#include "bind/lletter.h"
 #include "bind/lsystem.h"
 #include "bind/lwatch.h"
 #if LUA_VERSION_NUM >= 504
@@ -22,6 +23,8 @@ static const luaL_Reg CORE[] = {
     {"decode", lnaq_core_decode},
     {"array", lnaq_core_array},
     {"payload", lnaq_core_payload},
+    {"letter", lnaq_core_letter},
+    {"revive", lnaq_core_revive},
     {"connect", lnaq_connect},
     {"libnats_version", lnaq_libnats_version},
 #if LUA_VERSION_NUM >= 504

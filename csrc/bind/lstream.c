@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bind/lconn.h"
+#include "bind/lletter.h"
 #include "nats/leftover.h"
 #include "nats/nstatus.h"
 #include "nats/pool.h"
@@ -136,5 +137,6 @@ static int lnaq_conn_last_msg(lua_State *L) {
 const luaL_Reg LNAQ_STREAM_METHODS[] = {
     {"ensure_layout", lnaq_conn_ensure_layout},
     {"last_msg", lnaq_conn_last_msg},
+    {"browse", lnaq_conn_browse},
     {NULL, NULL},
 };

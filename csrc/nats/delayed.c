@@ -4,27 +4,49 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "nats/leftover.h"
 #include "nats/results.h"
-#include "nats/stream.h"
+
+enum { IN_THE_WAY_MS = 10000, LAST_PAUSE_MS = 64 };
 
 void naq_delayed_subject(const naq_delayed_job *d, int64_t now_ms, char *out, size_t size) {
     int64_t at = d->due_ms > now_ms ? d->due_ms : now_ms;
     (void)snprintf(out, size, "%s.d.%" PRId64 ".%s", d->prefix, at / NAQ_DELAYED_BUCKET_MS, d->id);
 }
 
-/* The server says that it stored this hop before. Where is it? In the store, in any bucket: good.
- * Ended or claimed at this hop or a later one: good. Neither: the Msg-Id belongs to something else.
- */
-static bool arrived_before(naq_conn *c, const naq_delayed_job *d) {
+/* The hop that a stored message of the job carries, from its Msg-Id; -1: it says none. */
+static int64_t hop_of(const naq_stored *m, const char *id) {
+    naq_slice msg_id = naq_stored_header(m, "Nats-Msg-Id");
+    size_t n = strlen(id);
+    if (msg_id.at == NULL || msg_id.len <= n + 1 || memcmp(msg_id.at, id, n) != 0 ||
+        msg_id.at[n] != ':')
+        return -1;
+    int64_t hop = 0;
+    for (size_t i = n + 1; i < msg_id.len && msg_id.at[i] >= '0' && msg_id.at[i] <= '9'; i++)
+        hop = hop > INT64_MAX / 20 ? hop : hop * 10 + (msg_id.at[i] - '0');
+    return hop;
+}
+
+typedef enum place { NOWHERE, STORED, IN_THE_WAY, MOVED_ON, UNKNOWN } place;
+
+/* The server says that it has this hop, or that the job's place in the bucket is taken. Where is
+ * it? In the store, in any bucket: STORED. An earlier hop there: IN_THE_WAY, it was released to its
+ * queue a moment ago and is about to go. Ended, or claimed at this hop or a later one: MOVED_ON. */
+static place find(naq_conn *c, const naq_delayed_job *d) {
     char stream[96], filter[200];
     (void)snprintf(stream, sizeof stream, "%s_delayed", d->prefix);
     (void)snprintf(filter, sizeof filter, "%s.d.*.%s", d->prefix, d->id);
     naq_err err;
-    int64_t n = 0;
-    if (naq_stream_count(c, stream, filter, &n, &err) == NAQ_OK && n > 0) return true;
+    naq_stored m;
+    naq_status status = naq_message_last(c, stream, filter, &m, &err);
+    int64_t hop = status == NAQ_OK ? hop_of(&m, d->id) : -1;
+    naq_stored_free(&m);
+    if (status != NAQ_OK && status != NAQ_KEY_NOT_FOUND) return UNKNOWN;
+    if (status == NAQ_OK) return hop >= d->hop ? STORED : IN_THE_WAY;
     naq_record record;
     memset(&record, 0, sizeof record);
     bool has_record = naq_results_find(c, d->prefix, d->id, &record, &err) == NAQ_OK;
@@ -32,7 +54,13 @@ static bool arrived_before(naq_conn *c, const naq_delayed_job *d) {
                 memmem(record.entry.value.data, record.entry.value.len, "\"state\":\"running\"",
                        17) == NULL;
     naq_buf_free(&record.entry.value);
-    return over;
+    return over ? MOVED_ON : NOWHERE;
+}
+
+static void doze(int64_t *pause_ms) {
+    struct timespec t = {.tv_nsec = *pause_ms * 1000000};
+    (void)nanosleep(&t, NULL);
+    if (*pause_ms < LAST_PAUSE_MS) *pause_ms *= 2;
 }
 
 naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err) {
@@ -42,17 +70,27 @@ naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err) 
     (void)snprintf(to, sizeof to, "%s.%s", d->queue, NAQ_PRIORITY_NAMES[d->priority]);
     (void)snprintf(msg_id, sizeof msg_id, "%s:%" PRId64, d->id, d->hop);
     naq_header headers[] = {{"Naq-Due", due}, {"Naq-To", to}};
-    naq_pub_ack ack;
-    naq_status status =
-        naq_publish(c, subject, msg_id, headers, 2, d->payload, d->len, 0, &ack, err);
-    if (status == NAQ_DUPLICATE) {
-        /* 10077: this id is in this bucket of the store already. */
-        return arrived_before(c, d) ? NAQ_OK : status;
+    int64_t end = naq_mono_ms() + IN_THE_WAY_MS, pause = 1;
+    for (;;) {
+        naq_pub_ack ack = {0};
+        naq_status status =
+            naq_publish(c, subject, msg_id, headers, 2, d->payload, d->len, 0, &ack, err);
+        bool refused = status == NAQ_DUPLICATE; /* 10077 */
+        if (!refused && (status != NAQ_OK || !ack.duplicate)) return status;
+        place where = find(c, d);
+        if (where == STORED || (where == MOVED_ON && !refused)) return NAQ_OK;
+        if (naq_mono_ms() >= end)
+            return naq_fail(err, NAQ_TIMEOUT,
+                            "job %s: its place in the delayed store is taken by an earlier hop",
+                            d->id);
+        if (!refused && where == NOWHERE) {
+            naq_log(NAQ_WARNING,
+                    "job %s: hop %" PRId64 " was sent before and is nowhere; it is sent again",
+                    d->id, d->hop);
+            (void)snprintf(msg_id, sizeof msg_id, "%s:%" PRId64 ":%" PRId64, d->id, d->hop,
+                           naq_wall_us() / 1000);
+        } else {
+            doze(&pause);
+        }
     }
-    if (status != NAQ_OK || !ack.duplicate || arrived_before(c, d)) return status;
-    naq_log(NAQ_WARNING, "job %s: hop %" PRId64 " was sent before and is nowhere; it is sent again",
-            d->id, d->hop);
-    (void)snprintf(msg_id, sizeof msg_id, "%s:%" PRId64 ":%" PRId64, d->id, d->hop,
-                   naq_wall_us() / 1000);
-    return naq_publish(c, subject, msg_id, headers, 2, d->payload, d->len, 0, &ack, err);
 }

@@ -356,7 +356,8 @@ static void read_answer(natsMsg *m, naq_answer *a) {
     int64_t js = number_after(data, len, "\"err_code\":");
     a->js = js > 0 ? (int)js : 0;
     naq_err err;
-    a->status = naq_from_js(&err, a->js, "", "publish");
+    /* The text tells a second message of a subject from a full store. */
+    a->status = naq_from_js(&err, a->js, data != NULL ? data : "", "publish");
 }
 
 static void read_pull_status(naq_loop *loop, natsMsg *m, uint32_t token) {

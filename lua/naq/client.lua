@@ -2,6 +2,7 @@
 -- out queues and job handles.
 local config = require("naq.config")
 local core = require("naq.core")
+local dead_letter = require("naq.dead_letter")
 local errors = require("naq.errors")
 local job = require("naq.job")
 local jetstream_api = require("naq.jetstream_api")
@@ -129,6 +130,14 @@ function Client:job(id)
     return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
   end
   return setmetatable({ id = id }, self.handles)
+end
+
+--- The dead letters: jobs that were given up. Methods: list, each, show, retry, discard, count, purge.
+---@return naq.DeadLetters
+function Client:failed()
+  self:use(2)
+  self.letters = self.letters or dead_letter.new(self)
+  return self.letters
 end
 
 --- The live workers; shape as `naq workers --json`.

@@ -25,6 +25,16 @@ function core.array(t) end
 ---@param fields? table      further members (policy given at enqueue)
 ---@return string? payload, string? message, string? code
 function core.payload(name, args, fields) end
+--- A dead letter taken apart. args, payload and payload_base64 stay text (JSON, base64), so that nothing
+--- in them is changed; what this interpreter cannot hold of the rest is absent.
+---@param text string  the letter, or a record that kept its payload
+---@return {id: string?, queue: string?, priority: string?, reason: string?, failed_at: number?, error: table?, attempts: table[]?, attempts_cut: integer?, job: string?, args: string?, hop: integer?, enqueued_at: number?, payload: string?, payload_base64: string?}? letter
+---@return string? message, string? code  SERIALIZATION
+function core.letter(text) end
+--- The payload of a dead letter's job for a new round: one hop on, attempt 1, its history kept.
+---@param text string
+---@return string? payload, integer|string hop_or_message, string? code  UNDECODABLE, SERIALIZATION
+function core.revive(text) end
 
 -- small things ------------------------------------------------------------------------------------
 function core.new_id() end              ---@return string id   time-ordered, 26 characters
@@ -139,6 +149,13 @@ function conn:find_record(prefix, id) end
 function conn:wait_record(prefix, id, seconds) end
 --- [blocks] The stored message of a subject: data, {seq=, time=, headers={}}; KEY_NOT_FOUND
 function conn:last_msg(stream, subject) end
+--- [blocks] A page of a stream (no work queue) in its order: messages whose subject matches, from a
+--- sequence or a time on, at most `limit` of them or `bytes` and one.
+---@param opts {filter: string?, from: integer?, since: number?, limit: integer?, bytes: integer?}
+---@return {subject: string, data: string, seq: integer, time: number}[]? messages
+---@return integer|string|nil next_or_message  where the next page begins, nil when there is none
+---@return string? code  KEY_NOT_FOUND: no such stream
+function conn:browse(stream, opts) end
 
 -- workers (Lua 5.4 only) ----------------------------------------------------------------------------
 ---@class naq.CoreWorkerOptions

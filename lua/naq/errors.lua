@@ -22,6 +22,7 @@ local errors = {
   EXPIRED = "EXPIRED", -- the job ended, and its result was kept as long as it was asked for
   JOB_FAILED = "JOB_FAILED",
   JOB_CANCELLED = "JOB_CANCELLED",
+  WRONG_STATE = "WRONG_STATE", -- the job is in a state that does not allow it
   DUPLICATE = "DUPLICATE", -- the id, or the unique key, is taken
   QUEUE_FULL = "QUEUE_FULL",
   KEY_NOT_FOUND = "KEY_NOT_FOUND",
@@ -40,6 +41,7 @@ local errors = {
   JOB_INSTRUCTIONS = "JOB_INSTRUCTIONS",
   JOB_STUCK = "JOB_STUCK",
   JOB_CRASHED = "JOB_CRASHED",
+  DISCARDED = "DISCARDED", -- job:discard()
   UNKNOWN_JOB = "UNKNOWN_JOB",
   UNDECODABLE = "UNDECODABLE",
 }

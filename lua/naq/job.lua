@@ -57,12 +57,20 @@ function Job:info()
   return info
 end
 
+--- Run the job again: one that failed, from the start with all its retries and its history kept; a retry
+--- that waits for its time, now; a cancelled one, if its record kept what it was given.
+---@return true? done, string? message, naq.Code? code
+---        WRONG_STATE (it waits, runs, has completed, or somebody was faster), JOB_NOT_FOUND, UNDECODABLE
+function Job:retry()
+  local done, message, code = self.client:use(2):failed():retry_job(self)
+  return done, message, code
+end
+
 local function unsupported(what)
   return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
 end
 
 Job.cancel = unsupported("cancelling a job")
-Job.retry = unsupported("retrying a job by hand")
 Job.logs = unsupported("reading a job's log")
 
 --- The metatable of handles that share a client, a queue and a priority.

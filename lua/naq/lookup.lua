@@ -68,6 +68,17 @@ local function subjects_of(client, stream, filter)
   return nil, message, code
 end
 
+--- The subject <prefix>.<kind>.*.<id> in one of naq's streams; nil alone when there is none.
+---@param stream string  "_failed", "_delayed"
+---@param kind string    "f", "d"
+---@return string? subject, string? message, naq.Code? code
+function lookup.subject_ending(client, stream, kind, id)
+  local filter = ("%s.%s.*.%s"):format(client.prefix, kind, id)
+  local subjects, message, code = subjects_of(client, client.prefix .. stream, filter)
+  if not subjects then return nil, message, code end
+  return subjects[1]
+end
+
 -- data, info of a stored message; nil alone when it is not there.
 local function stored(client, stream, subject)
   local data, info, code = client.conn:last_msg(stream, subject)
@@ -129,6 +140,24 @@ local function in_delayed_store(client, id)
     end
   end
   return nil
+end
+
+--- A job's message in the delayed store, as it is stored; nil alone when it is not there.
+---@return string? data, {seq: integer, time: number, headers: table}|string|nil info, naq.Code? code
+function lookup.delayed_message(client, id)
+  local stream = client.prefix .. "_delayed"
+  local subject, message, code = lookup.subject_ending(client, "_delayed", "d", id)
+  if not subject then return nil, message, code end
+  return stored(client, stream, subject)
+end
+
+--- Whether a job waits to run: on its queue, or in the delayed store. nil alone: no.
+---@return naq.Found? found, string? message, naq.Code? code
+function lookup.waiting(client, id, hint)
+  local found, message, code = on_queue(client, id, hint)
+  if found or code then return found, message, code end
+  found, message, code = in_delayed_store(client, id)
+  return found, message, code
 end
 
 -- The answer of the worker that runs the job, asked of all that live.

@@ -63,3 +63,19 @@ naq.job("enqueue_another", function(args, job)
   if not other then return nil, message, code end
   return other.id
 end)
+
+-- Fails until somebody makes the file args.gate.
+naq.job("needs_file", { max_retries = 1, retry_delay = 0 }, function(args, job)
+  local f = io.open(args.gate, "rb")
+  if not f then error({ message = "no file yet", code = "NO_FILE" }) end
+  f:close()
+  return { attempt = job.attempt, n = args.n }
+end)
+
+naq.job("fail_long", { retry_delay = 0 }, function(args)
+  local function deep(n)
+    if n == 0 then error(("x"):rep(args.message or 10000)) end
+    return deep(n - 1) .. ""
+  end
+  return deep(50)
+end)

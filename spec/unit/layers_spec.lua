@@ -38,18 +38,18 @@ local LUA_ROWS = {
   { "connections" },
   { "workers" },
   { "lookup" },
-  { "queue", "results" },
-  { "worker" },
+  { "queue", "results", "revive" },
+  { "dead_letter", "worker" },
   { "client" },
   { "init" }, -- the public surface: require("naq")
   { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
   { "cli.exit" },
-  { "cli.help", "cli.local_server", "cli.output" },
+  { "cli.help", "cli.local_server", "cli.moment", "cli.output" },
   { "cli.parser" },
   { "cli.session" },
   { "cli.checks" },
   { "cli.config", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
-  { "cli.enqueue" }, -- prints what `naq job result` prints
+  { "cli.enqueue", "cli.failed" }, -- print what `naq job` prints
   { "cli.init" },
 }
 

@@ -15,8 +15,11 @@ local cli = {}
 local COMMANDS = {
   { "worker", "serve queues: run the jobs on them", "naq.cli.worker" },
   { "enqueue", "put a job on a queue", "naq.cli.enqueue" },
-  { "job", "one job: its state, its result", "naq.cli.job", group = { "show", "result" } },
+  { "job", "one job: its state, its result, running it again", "naq.cli.job",
+    group = { "show", "result", "retry" } },
   { "queue", "queues: list, count, empty", "naq.cli.queue", group = { "list", "stats", "purge" } },
+  { "failed", "dead letters: jobs that were given up", "naq.cli.failed",
+    group = { "list", "show", "retry", "discard" } },
   { "workers", "the live workers", "naq.cli.workers" },
   { "server", "a local nats-server with JetStream, for development", "naq.cli.server" },
   { "run", "run a Lua program with naq on its path", "naq.cli.run" },

@@ -1,5 +1,5 @@
 -- `naq job`: one job by its id: `show` everything that is known about it, `result` what it
--- returned.
+-- returned, `retry` it.
 
 local exit = require("naq.cli.exit")
 local output = require("naq.cli.output")
@@ -41,7 +41,8 @@ end
 
 local INDENT = "     "
 
-local function print_attempts(attempts)
+--- Each failed attempt with its error and traceback.
+function job.print_attempts(attempts)
   output.line("\n", output.style("Failed attempts", "bold"))
   for _, attempt in ipairs(attempts) do
     local duration = took(attempt.started_at, attempt.finished_at)
@@ -76,7 +77,7 @@ local function print_job(found)
     { "error", failure_line(found.error), style = "red" },
     { "traceback", #attempts == 0 and found.error and found.error.traceback or nil },
   })
-  if #attempts > 0 then print_attempts(attempts) end
+  if #attempts > 0 then job.print_attempts(attempts) end
 end
 
 job.show = {
@@ -140,6 +141,29 @@ function job.result.run(args)
   check_id(args)
   return session.with(args, function(client)
     return job.print_result(exit.check(client:job(args.id)), args.wait)
+  end)
+end
+
+job.retry = {
+  summary = "run a job again",
+  description = [[
+    Runs a job again: one that failed from the start, with all its retries and its history kept; a
+    retry that waits for its time at once; a cancelled one if what it was given is still there. Any
+    other job is refused.]],
+  usage = "ID",
+  arguments = { ID },
+  example = "naq job retry 01jd0k3c9m5q8w2x7z4v6b1n3t",
+}
+
+function job.retry.run(args)
+  check_id(args)
+  return session.with(args, function(client)
+    exit.check(exit.check(client:job(args.id)):retry())
+    if args.json then
+      output.object({ "id", "retried" }, { id = args.id, retried = true })
+    else
+      output.line(args.id, ": retried")
+    end
   end)
 end
 
