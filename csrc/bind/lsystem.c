@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/arguments.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -98,6 +99,11 @@ static int lnaq_setenv(lua_State *L) {
         unsetenv(name);
     else
         setenv(name, value, 1);
+    return 0;
+}
+
+static int lnaq_hide_argument(lua_State *L) {
+    naq_arguments_hide(luaL_checkstring(L, 1));
     return 0;
 }
 
@@ -287,6 +293,7 @@ static const luaL_Reg SYSTEM[] = {
     {"getpid", lnaq_getpid},
     {"cpu_count", lnaq_cpu_count},
     {"setenv", lnaq_setenv},
+    {"hide_argument", lnaq_hide_argument},
     {"configure_log", lnaq_configure_log},
     {"log", lnaq_log},
     {"free_port", lnaq_free_port},

@@ -16,6 +16,21 @@
 
 enum { LOOK_MS = 100 };
 
+/* What needs no second look; on the thread that got s. */
+static naq_status why(natsStatus s, naq_err *err) {
+    char sentence[400];
+    const char *text = nats_GetLastError(NULL);
+    switch (s) {
+    case NATS_CONNECTION_AUTH_FAILED:
+        return naq_fail(err, NAQ_AUTH, "the server refused the credentials");
+    case NATS_SSL_ERROR:
+        naq_tls_sentence(text != NULL ? text : "", sentence, sizeof sentence);
+        return naq_fail(err, NAQ_CONNECTION, "%s", sentence);
+    default: /* NATS_SECURE_CONNECTION_WANTED */
+        return naq_fail(err, NAQ_CONNECTION, "TLS is asked for, and the server has none");
+    }
+}
+
 /* What a foreign server said, fit for a sentence. */
 static void printable(const naq_buf *said, char out[48]) {
     size_t n = 0;
@@ -37,7 +52,29 @@ static naq_status refused(const naq_conn_options *o, const naq_buf *greeting, na
     return naq_fail(err, NAQ_AUTH, "the server refused the client certificate %s", o->cert_file);
 }
 
-static naq_status look(const naq_conn_options *o, const char *server, int64_t wait_ms,
+/* One server by itself: what libnats says of several is not to be relied on, a refused login beside
+ * a server that is down comes as a timeout. */
+static naq_status ask_alone(const naq_conn_options *o, int64_t wait_ms, const naq_buf *greeting,
+                            naq_err *err) {
+    natsOptions *options = NULL;
+    natsConnection *nc = NULL;
+    naq_conn_options one = *o;
+    one.connection_timeout_ms = wait_ms;
+    if (naq_conn_options_make(&options, &one, err) != NAQ_OK) return err->status;
+    natsStatus s = natsConnection_Connect(&nc, options);
+    if (s == NATS_CONNECTION_AUTH_FAILED || s == NATS_SSL_ERROR ||
+        s == NATS_SECURE_CONNECTION_WANTED)
+        (void)why(s, err);
+    else if (s == NATS_OK)
+        naq_fail(err, NAQ_CONNECTION, "it answers, now");
+    else
+        (void)refused(o, greeting, err);
+    natsConnection_Destroy(nc);
+    natsOptions_Destroy(options);
+    return err->status;
+}
+
+static naq_status look(const naq_conn_options *o, const char *server, bool alone, int64_t wait_ms,
                        naq_err *err) {
     naq_url u;
     if (!naq_url_parse(&u, server)) return naq_fail(err, NAQ_CONNECTION, "out of memory");
@@ -45,7 +82,7 @@ static naq_status look(const naq_conn_options *o, const char *server, int64_t wa
     char words[48];
     switch (naq_greeting_read(u.host, u.port, wait_ms, &said)) {
     case NAQ_GREETING_READ:
-        (void)refused(o, &said, err);
+        (void)(alone ? refused(o, &said, err) : ask_alone(o, wait_ms, &said, err));
         break;
     case NAQ_GREETING_NO_NAME:
         naq_fail(err, NAQ_CONNECTION, "the name %s cannot be resolved", u.host);
@@ -70,7 +107,8 @@ static naq_status look(const naq_conn_options *o, const char *server, int64_t wa
     return err->status;
 }
 
-/* Each server with its own reason, in one sentence; the code is the first one's. */
+/* Each server with its own reason, in one sentence; the code is the first one's, or a
+ * refusal's. */
 static naq_status look_at_all(const naq_conn_options *o, int64_t spent_ms, naq_err *err) {
     int64_t end = naq_mono_ms() + naq_conn_timeout_of(o) - spent_ms;
     size_t n = 0;
@@ -79,35 +117,37 @@ static naq_status look_at_all(const naq_conn_options *o, int64_t spent_ms, naq_e
     (void)snprintf(err->message, sizeof err->message, "cannot connect to ");
     for (size_t i = 0; servers[i] != NULL; i++) {
         int64_t left = end - naq_mono_ms();
-        naq_err why;
+        naq_err found;
         char server[320];
         naq_conn_options one = *o;
         const char *const alone[] = {servers[i], NULL};
         one.servers = alone;
         naq_conn_servers_public(&one, server, sizeof server);
-        naq_status found = look(o, servers[i], left > LOOK_MS ? left : LOOK_MS, &why);
-        if (i == 0) status = found;
+        bool single = servers[1] == NULL;
+        (void)look(&one, servers[i], single, left > LOOK_MS ? left : LOOK_MS, &found);
+        if (i == 0 || found.status == NAQ_AUTH) status = found.status;
         n = strlen(err->message);
         (void)snprintf(err->message + n, sizeof err->message - n, "%s%s: %s", i > 0 ? "; " : "",
-                       server, why.message);
+                       server, found.message);
     }
     return err->status = status;
 }
 
 naq_status naq_diagnose(const naq_conn_options *o, natsStatus s, int64_t spent_ms, naq_err *err) {
-    char servers[256], sentence[400];
+    char servers[256];
     naq_conn_servers_public(o, servers, sizeof servers);
-    const char *text = nats_GetLastError(NULL);
+    bool single = naq_conn_servers_of(o)[1] == NULL;
     switch (s) {
     case NATS_TIMEOUT:
+        if (!single && spent_ms < naq_conn_timeout_of(o)) return look_at_all(o, spent_ms, err);
         return naq_fail(err, NAQ_TIMEOUT, "no answer from %s in %lld ms", servers,
                         (long long)naq_conn_timeout_of(o));
+    case NATS_CONNECTION_AUTH_FAILED:
     case NATS_SSL_ERROR:
-        naq_tls_sentence(text != NULL ? text : "", sentence, sizeof sentence);
-        return naq_fail(err, NAQ_CONNECTION, "cannot connect to %s: %s", servers, sentence);
     case NATS_SECURE_CONNECTION_WANTED:
-        return naq_fail(err, NAQ_CONNECTION,
-                        "cannot connect to %s: TLS is asked for, and the server has none", servers);
+        if (!single) return look_at_all(o, spent_ms, err);
+        (void)why(s, err);
+        return naq_wrap(err, "cannot connect to %s", servers);
     case NATS_NO_SERVER:
     case NATS_IO_ERROR:
     case NATS_CONNECTION_CLOSED:

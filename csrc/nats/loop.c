@@ -129,6 +129,7 @@ static void let_go(naq_loop *loop) {
 
 static void on_closed(natsConnection *nc, void *arg) {
     (void)nc;
+    naq_loop_wake(arg); /* given up on: its owner is to look */
     let_go(arg);
 }
 
@@ -263,6 +264,15 @@ bool naq_loop_connected(naq_loop *loop) {
 
 bool naq_loop_closed(naq_loop *loop) {
     return natsConnection_Status(loop->nc) == NATS_CONN_STATUS_CLOSED;
+}
+
+naq_status naq_loop_end(naq_loop *loop, naq_err *err) {
+    const char *text = NULL;
+    (void)natsConnection_GetLastError(loop->nc, &text);
+    bool refused = text != NULL && strcasestr(text, "auth") != NULL;
+    return naq_fail(err, refused ? NAQ_AUTH : NAQ_CONNECTION,
+                    "the connection is gone for good, reconnecting was given up: %s",
+                    text != NULL && text[0] != '\0' ? text : "no server came back in time");
 }
 
 void naq_loop_info(naq_loop *loop, naq_server_info *out) {

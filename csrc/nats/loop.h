@@ -70,6 +70,8 @@ naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *ctx), void
 
 bool naq_loop_connected(naq_loop *loop);
 bool naq_loop_closed(naq_loop *loop); /* for good: no reconnect will come */
+/* Why it is closed: NAQ_AUTH when the server refused us twice, else NAQ_CONNECTION. */
+naq_status naq_loop_end(naq_loop *loop, naq_err *err);
 void naq_loop_info(naq_loop *loop, naq_server_info *out);
 
 /* Publish with the answer asked for under token; expected_seq >= 0 adds the header

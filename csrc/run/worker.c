@@ -506,9 +506,10 @@ naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) 
         if (ended(w, now)) break;
         want_more(w, now);
         naq_loop_turn(w->loop, next_deadline(w, now), !naq_worker_busy(w));
-        if (naq_loop_closed(w->loop))
-            return naq_fail(err, NAQ_CONNECTION, "worker %s: the connection was closed for good",
-                            w->id);
+        if (naq_loop_closed(w->loop)) {
+            (void)naq_loop_end(w->loop, err);
+            return naq_wrap(err, "worker %s", w->id);
+        }
     }
     naq_loop_quit(w->loop, QUIT_MS);
     *stats = w->stats;

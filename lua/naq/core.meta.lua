@@ -82,6 +82,9 @@ function core.wait_signal(seconds) end
 --- From now on SIGINT and SIGTERM end the process at once, also while it waits in C.
 function core.default_signals() end
 function core.setenv(name, value) end   -- nil removes it
+--- Overwrite a secret where it stands among this process's arguments, which anybody can list.
+---@param text string
+function core.hide_argument(text) end
 
 -- connections -------------------------------------------------------------------------------------
 ---@class naq.ConnectOptions   all optional

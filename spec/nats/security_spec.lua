@@ -1,5 +1,6 @@
 -- Who we are and whom we talk to: logins, tokens, nkeys, credentials files, TLS. Each against a server
--- that is configured for it, with the right secret and with wrong ones. secrets_spec.lua has the worker, and what is printed.
+-- that is configured for it, with the right secret and with wrong ones.
+-- secrets_spec.lua has the worker, and what is printed.
 
 local core = require("naq.core")
 local support = require("spec.support")

@@ -6,10 +6,19 @@ local exit = require("naq.cli.exit")
 
 local session = {}
 
+-- A login on the command line is seen by everybody who lists processes: not for long.
+local function hide_logins(urls)
+  for _, url in ipairs(require("naq.server_urls").list(urls)) do
+    local login = url:match("://(.*)@")
+    if login then require("naq.core").hide_argument(login) end
+  end
+end
+
 --- What the command line says about the connection and the log, as options of the library.
 ---@param args table
 ---@return table
 function session.options(args)
+  if args.nats_url then hide_logins(args.nats_url) end
   return { servers = args.nats_url, log_level = args.log_level, config = args.config }
 end
 
