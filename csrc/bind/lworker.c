@@ -18,6 +18,7 @@ static const char WORKER_MT[] = "naq.worker";
 typedef struct lnaq_worker {
     naq_worker *worker;
     const char **queues;
+    int64_t *ack_waits_ms;
 } lnaq_worker;
 
 static const naq_vm_face FACE = {
@@ -39,6 +40,8 @@ static int worker_close(lua_State *L) {
     naq_worker_close(w);
     free(h->queues);
     h->queues = NULL;
+    free(h->ack_waits_ms);
+    h->ack_waits_ms = NULL;
     return 0;
 }
 
@@ -106,6 +109,21 @@ static void read_queues(lua_State *L, lnaq_worker *h, naq_worker_options *o) {
     o->n_queues = n;
 }
 
+/* What ack_waits = {queue = seconds} says about them. */
+static void read_ack_waits(lua_State *L, lnaq_worker *h, naq_worker_options *o) {
+    if (lua_getfield(L, 1, "ack_waits") == LUA_TTABLE) {
+        h->ack_waits_ms = calloc((size_t)o->n_queues + 1, sizeof *h->ack_waits_ms);
+        if (h->ack_waits_ms == NULL) luaL_error(L, "out of memory");
+        for (int i = 0; i < o->n_queues; i++) {
+            lua_getfield(L, -1, o->queues[i]);
+            h->ack_waits_ms[i] = (int64_t)(lua_tonumber(L, -1) * 1000);
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+    o->ack_waits_ms = h->ack_waits_ms;
+}
+
 static const char *package_field(lua_State *L, const char *name) {
     lua_getglobal(L, "package");
     lua_getfield(L, -1, name);
@@ -150,6 +168,7 @@ int lnaq_worker_new(lua_State *L) {
                .runner = lnaq_optfield(L, 1, "runner", "{}")},
     };
     read_queues(L, h, &o);
+    read_ack_waits(L, h, &o);
     naq_err err;
     if (naq_worker_open(&h->worker, &o, &err) != NAQ_OK) return lnaq_fail(L, &err);
     return 1;

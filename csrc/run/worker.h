@@ -13,6 +13,7 @@ typedef struct naq_worker_options {
     const naq_conn_options *connect;
     const char *prefix;
     const char *const *queues;
+    const int64_t *ack_waits_ms; /* one a queue; 0, and NULL: ack_wait_ms */
     int n_queues;
     int threads;
     const char *name; /* NULL: the host's */

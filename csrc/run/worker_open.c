@@ -54,6 +54,11 @@ static naq_status open_signals(naq_worker *w, naq_err *err) {
     return NAQ_OK;
 }
 
+static int64_t wanted_ack_wait(const naq_worker *w, int queue) {
+    int64_t own = w->o.ack_waits_ms != NULL ? w->o.ack_waits_ms[queue] : 0;
+    return own > 0 ? own : w->o.ack_wait_ms;
+}
+
 static naq_status open_consumers(naq_worker *w, naq_err *err) {
     w->n_pulls = w->o.n_queues * NAQ_PRIORITIES;
     w->pulls = calloc((size_t)w->n_pulls, sizeof *w->pulls);
@@ -64,13 +69,14 @@ static naq_status open_consumers(naq_worker *w, naq_err *err) {
     for (int i = 0; i < w->n_pulls; i++) {
         const char *queue = w->o.queues[i / NAQ_PRIORITIES];
         naq_priority priority = (naq_priority)(i % NAQ_PRIORITIES);
+        int64_t ack_wait_ms = wanted_ack_wait(w, i / NAQ_PRIORITIES);
         naq_consumer_info info;
-        naq_status status = naq_consumer_ensure(w->conn, w->o.prefix, queue, priority,
-                                                w->o.ack_wait_ms, &info, err);
+        naq_status status =
+            naq_consumer_ensure(w->conn, w->o.prefix, queue, priority, ack_wait_ms, &info, err);
         if (status != NAQ_OK) return status;
-        if (info.ack_wait_ms != w->o.ack_wait_ms && priority == NAQ_NORMAL)
+        if (info.ack_wait_ms != ack_wait_ms && priority == NAQ_NORMAL)
             naq_log(NAQ_WARNING, "queue %s: its ack_wait is %.3g s and stays so, not %.3g s", queue,
-                    (double)info.ack_wait_ms / 1000, (double)w->o.ack_wait_ms / 1000);
+                    (double)info.ack_wait_ms / 1000, (double)ack_wait_ms / 1000);
         bool remember = false;
         if (info.pending == 0 && info.ack_pending == 0) naq_doubt_empty(&w->doubt, i, &remember);
         (void)remember; /* the heartbeat does it before its first beat */
@@ -100,9 +106,9 @@ static void make_consumers_again(naq_worker *w) {
     naq_status status = naq_layout_ensure(w->conn, &layout, NULL, NULL, &err);
     for (int i = 0; i < w->n_pulls && status == NAQ_OK; i++) {
         naq_consumer_info info;
-        status =
-            naq_consumer_ensure(w->conn, w->o.prefix, w->o.queues[i / NAQ_PRIORITIES],
-                                (naq_priority)(i % NAQ_PRIORITIES), w->o.ack_wait_ms, &info, &err);
+        status = naq_consumer_ensure(w->conn, w->o.prefix, w->o.queues[i / NAQ_PRIORITIES],
+                                     (naq_priority)(i % NAQ_PRIORITIES),
+                                     wanted_ack_wait(w, i / NAQ_PRIORITIES), &info, &err);
     }
     if (status == NAQ_OK) status = naq_mover_ensure(w->conn, w->o.prefix, &err);
     if (status != NAQ_OK)

@@ -170,6 +170,7 @@ function conn:browse(stream, opts) end
 ---@field runner string          JSON for runner.open(): {files, dirs, config, policies}
 ---@field result_ttl number      seconds, where neither the payload nor the job says
 ---@field ack_wait number        seconds, for consumers that do not exist yet
+---@field ack_waits table<string, number>?  the same for single queues
 ---@field heartbeat_interval number
 ---@field ttl number
 ---@field max_crashes integer

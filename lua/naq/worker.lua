@@ -52,6 +52,14 @@ local function queue_policies(configs)
   return found
 end
 
+local function ack_waits(configs)
+  local found = {}
+  for name, settings in pairs(configs) do
+    found[name] = settings.ack_wait
+  end
+  return found
+end
+
 local function list(value)
   if value == nil then return {} end
   return type(value) == "table" and value or { value }
@@ -109,6 +117,7 @@ function worker.new(given, level)
     name = own.name,
     result_ttl = resolved.results.ttl,
     ack_wait = resolved.queues.ack_wait,
+    ack_waits = ack_waits(resolved.queues.configs),
     heartbeat_interval = resolved.workers.heartbeat_interval,
     ttl = resolved.workers.ttl,
     max_crashes = resolved.workers.max_crashes,
