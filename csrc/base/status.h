@@ -35,6 +35,7 @@ typedef enum naq_status {
     NAQ_UNSUPPORTED,
     NAQ_INVALID,   /* bad input: an id, a name, a payload */
     NAQ_JOB_ERROR, /* from here on: codes of attempts */
+    NAQ_JOB_STUCK,
     NAQ_JOB_CRASHED,
     NAQ_UNKNOWN_JOB,
     NAQ_UNDECODABLE,

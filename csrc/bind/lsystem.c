@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/amount.h"
 #include "base/arguments.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -38,6 +39,17 @@ static int lnaq_valid_id(lua_State *L) {
     size_t n = 0;
     const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &n) : NULL;
     lua_pushboolean(L, s != NULL && naq_id_valid(s, n));
+    return 1;
+}
+
+/* "64MB" -> 67108864; nil for what is no amount. */
+static int lnaq_bytes(lua_State *L) {
+    size_t n, bytes;
+    const char *s = luaL_checklstring(L, 1, &n);
+    if (naq_amount_parse(s, n, &bytes))
+        lua_pushnumber(L, (lua_Number)bytes);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
@@ -285,6 +297,7 @@ static int lnaq_default_signals(lua_State *L) {
 static const luaL_Reg SYSTEM[] = {
     {"new_id", lnaq_new_id},
     {"valid_id", lnaq_valid_id},
+    {"bytes", lnaq_bytes},
     {"now", lnaq_now},
     {"mono", lnaq_mono},
     {"sleep", lnaq_sleep},

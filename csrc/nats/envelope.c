@@ -27,7 +27,12 @@ typedef enum member {
     ATTEMPTS,
     ATTEMPTS_CUT,
     MAX_RETRIES,
-    RESULT_TTL
+    RESULT_TTL,
+    TIMEOUT,
+    MEMORY_LIMIT,
+    CPU_LIMIT,
+    MAX_INSTRUCTIONS,
+    SANDBOX
 } member;
 
 static member member_named(const char *s, size_t n) {
@@ -49,9 +54,18 @@ static member member_named(const char *s, size_t n) {
     case 'h':
         return IS("hop") ? HOP : OTHER;
     case 'm':
-        return IS("max_retries") ? MAX_RETRIES : OTHER;
+        return IS("max_retries")        ? MAX_RETRIES
+               : IS("memory_limit")     ? MEMORY_LIMIT
+               : IS("max_instructions") ? MAX_INSTRUCTIONS
+                                        : OTHER;
     case 'r':
         return IS("result_ttl") ? RESULT_TTL : OTHER;
+    case 't':
+        return IS("timeout") ? TIMEOUT : OTHER;
+    case 'c':
+        return IS("cpu_limit") ? CPU_LIMIT : OTHER;
+    case 's':
+        return IS("sandbox") ? SANDBOX : OTHER;
     default:
         return OTHER;
     }
@@ -104,6 +118,27 @@ static bool read_time(naq_slice value, naq_json_kind kind, int64_t *out) {
     return true;
 }
 
+static void take_limit(naq_envelope_limits *limits, member m, naq_slice value) {
+    limits->any = true;
+    switch (m) {
+    case TIMEOUT:
+        limits->timeout = value;
+        break;
+    case MEMORY_LIMIT:
+        limits->memory_limit = value;
+        break;
+    case CPU_LIMIT:
+        limits->cpu_limit = value;
+        break;
+    case MAX_INSTRUCTIONS:
+        limits->max_instructions = value;
+        break;
+    default:
+        limits->sandbox = value;
+        break;
+    }
+}
+
 /* Keep what the member says; NULL, or what is wrong with it. */
 static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kind kind) {
     switch (m) {
@@ -136,6 +171,13 @@ static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kin
         return NULL;
     case RESULT_TTL:
         e->result_ttl = value;
+        return NULL;
+    case TIMEOUT:
+    case MEMORY_LIMIT:
+    case CPU_LIMIT:
+    case MAX_INSTRUCTIONS:
+    case SANDBOX:
+        take_limit(&e->limits, m, value);
         return NULL;
     case OTHER:
         break;

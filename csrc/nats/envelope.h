@@ -12,6 +12,12 @@ typedef enum naq_priority { NAQ_HIGH, NAQ_NORMAL, NAQ_LOW, NAQ_PRIORITIES } naq_
 
 extern const char *const NAQ_PRIORITY_NAMES[NAQ_PRIORITIES]; /* "high", "normal", "low" */
 
+/* Raw JSON, as given: checked where they are applied. */
+typedef struct naq_envelope_limits {
+    bool any;
+    naq_slice timeout, memory_limit, cpu_limit, max_instructions, sandbox;
+} naq_envelope_limits;
+
 /* Borrowed from the message's bytes; valid as long as those. Slices of absent members have at NULL.
  */
 typedef struct naq_envelope {
@@ -21,9 +27,10 @@ typedef struct naq_envelope {
     int64_t attempts_cut;  /* how many are missing there */
     naq_slice max_retries; /* raw JSON, as given */
     naq_slice result_ttl;  /* raw JSON, as given */
-    int64_t enqueued_us;   /* 0: not given */
-    int64_t hop;           /* 0 when absent */
-    int64_t attempt;       /* 1 when absent */
+    naq_envelope_limits limits;
+    int64_t enqueued_us; /* 0: not given */
+    int64_t hop;         /* 0 when absent */
+    int64_t attempt;     /* 1 when absent */
 } naq_envelope;
 
 /* NAQ_UNDECODABLE with the reason when the payload is not a job (see docs/wire.md). One pass. Of

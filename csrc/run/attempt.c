@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "run/claim.h"
 #include "run/outcome.h"
+#include "run/timekeeper.h"
 
 static void copy_text(char out[NAQ_ID_TEXT], naq_slice s) {
     size_t n = s.len < NAQ_ID_MAX ? s.len : NAQ_ID_MAX;
@@ -25,7 +26,7 @@ static void begin(naq_attempt *a) {
     a->finished_us = a->started_us;
     a->enqueued_us = slot->stored_us;
     a->found_record = false;
-    a->alone = false;
+    a->alone = a->lost = false;
     a->crashed_worker[0] = '\0';
     slot->verdict = NAQ_VERDICT_LEAVE;
 }
@@ -39,8 +40,13 @@ static void run(naq_attempt *a) {
                      .attempt = a->job.attempt,
                      .enqueued_us = a->enqueued_us,
                      .max_retries = a->job.max_retries,
+                     .limits = a->job.limits,
                      .max_result = a->at->max_payload - 1024};
     const naq_did_what *what = naq_vm_call(a->vm, &call);
+    if (what->did == NAQ_DID_LOSE) {
+        a->lost = true;
+        return;
+    }
     a->finished_us = naq_wall_us();
     switch (what->did) {
     case NAQ_DID_RETURN:
@@ -58,6 +64,12 @@ static void run(naq_attempt *a) {
     case NAQ_DID_FAIL:
     case NAQ_DID_NOT_KNOW:
         naq_outcome_failure(a, what);
+        break;
+    case NAQ_DID_CANCEL: /* who cancels writes the record before the job is stopped */
+        slot->dropped = true;
+        slot->verdict = NAQ_VERDICT_ACK;
+        break;
+    case NAQ_DID_LOSE:
         break;
     }
 }
@@ -132,5 +144,42 @@ static void decode_ask_run(naq_attempt *a) {
 void naq_attempt_run(naq_attempt *a) {
     begin(a);
     decode_ask_run(a);
+    if (!a->lost && a->alone) naq_slots_together(a->at->slots);
+}
+
+static const char *struck(naq_stop why) {
+    switch (why) {
+    case NAQ_STOP_TIMEOUT:
+        return "its timeout";
+    case NAQ_STOP_MEMORY:
+        return "its memory limit";
+    case NAQ_STOP_CPU:
+        return "its CPU limit";
+    case NAQ_STOP_INSTRUCTIONS:
+        return "its instruction limit";
+    default:
+        return "being cancelled";
+    }
+}
+
+void naq_attempt_give_up(naq_attempt *a, naq_stop why) {
+    a->finished_us = naq_wall_us();
+    if (why == NAQ_STOP_CANCELLED) {
+        a->slot->dropped = true;
+        a->slot->verdict = NAQ_VERDICT_ACK;
+    } else {
+        naq_did_what what = {.did = NAQ_DID_FAIL, .reason = naq_stop_reason(NAQ_STOP_STUCK)};
+        naq_buf_printf(&what.message,
+                       "it could not be stopped within %g s after %s: a call into C, or a "
+                       "finalizer, that does not end",
+                       NAQ_GRACE_MS / 1000.0, struck(why));
+        naq_buf_putc(&what.message, '\0');
+        naq_buf_puts(&what.code, naq_stop_code(NAQ_STOP_STUCK));
+        naq_buf_putc(&what.code, '\0');
+        a->slot->verdict = NAQ_VERDICT_LEAVE;
+        if (!what.message.failed && !what.code.failed) naq_outcome_failure(a, &what);
+        naq_buf_free(&what.message);
+        naq_buf_free(&what.code);
+    }
     if (a->alone) naq_slots_together(a->at->slots);
 }

@@ -1,4 +1,9 @@
-/* crew.c -- take a job, run it, give it back; and what each thread is doing, for those who ask. */
+/* crew.c -- take a job, run it, give it back; who does what, for those who ask; and new threads for
+ * those that cannot be had back.
+ *
+ * A hand is one thread: it belongs to its seat until it is given up, then to itself. What hands
+ * over is the timekeeper's callback give_up(): the old hand's attempt is copied to the new one,
+ * which settles it before anything else. */
 #include "run/crew.h"
 
 #include <signal.h>
@@ -6,69 +11,218 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
-enum { SLOW_US = 50 }; /* from here on a result is worth a wake-up of its own */
-
-struct naq_hand {
-    naq_crew *crew;
-    pthread_t thread;
-    bool started;
-
-    pthread_mutex_t mu; /* guards doing */
-    naq_doing doing;
+enum {
+    SLOW_US = 50,  /* from here on a result is worth a wake-up of its own */
+    PAUSE_MS = 200 /* between two tries to open a state, after a limit cost the last one */
 };
 
+typedef struct naq_hand {
+    naq_seat *seat;
+    naq_left *left;
+    pthread_t thread;
+    naq_vm *vm;
+    naq_attempt attempt;
+    bool inherits; /* attempt was given up by the seat's last hand, for this reason */
+    naq_stop why;
+    bool complained;  /* the log says that its state cannot be opened */
+    bool handed_over; /* under left->mu: nothing of this hand is needed by others any more */
+} naq_hand;
+
+struct naq_seat {
+    naq_crew *crew;
+    pthread_mutex_t mu; /* guards doing, hand; above limits' generation: see set_doing() */
+    naq_doing doing;
+    naq_hand *hand;
+};
+
+/* Outlives the crew as long as a thread that was left may come back. */
+struct naq_left {
+    pthread_mutex_t mu; /* guards refs, handed_over of all hands */
+    pthread_cond_t handed_over;
+    int refs;
+    atomic_int n;
+};
+
+static naq_left *new_left(void) {
+    naq_left *left = calloc(1, sizeof *left);
+    if (left == NULL) return NULL;
+    pthread_mutex_init(&left->mu, NULL);
+    pthread_cond_init(&left->handed_over, NULL);
+    left->refs = 1;
+    return left;
+}
+
+static void release_left(naq_left *left) {
+    if (left == NULL) return;
+    pthread_mutex_lock(&left->mu);
+    bool last = --left->refs == 0;
+    pthread_mutex_unlock(&left->mu);
+    if (!last) return;
+    pthread_cond_destroy(&left->handed_over);
+    pthread_mutex_destroy(&left->mu);
+    free(left);
+}
+
+int naq_crew_left(naq_crew *crew) {
+    return crew->left != NULL ? atomic_load_explicit(&crew->left->n, memory_order_relaxed) : 0;
+}
+
+/* The job's id and its generation change together, so that an interrupt by id hits that job. */
 static void set_doing(naq_hand *h, const naq_slot *slot, int64_t now_us) {
-    pthread_mutex_lock(&h->mu);
+    naq_seat *seat = h->seat;
+    pthread_mutex_lock(&seat->mu);
     size_t n = 0;
     if (slot != NULL && !slot->bad_address) {
         n = slot->address.id.len;
-        memcpy(h->doing.id, slot->address.id.at, n);
-        h->doing.started_us = now_us;
+        memcpy(seat->doing.id, slot->address.id.at, n);
+        seat->doing.started_us = now_us;
     }
-    h->doing.id[n] = '\0';
-    pthread_mutex_unlock(&h->mu);
+    seat->doing.id[n] = '\0';
+    if (slot != NULL) naq_limits_begin(naq_vm_limits(h->vm));
+    pthread_mutex_unlock(&seat->mu);
 }
 
-void naq_crew_look(naq_crew *crew, int hand, naq_doing *out) {
-    naq_hand *h = &crew->hands[hand];
-    pthread_mutex_lock(&h->mu);
-    *out = h->doing;
-    pthread_mutex_unlock(&h->mu);
+void naq_crew_look(naq_crew *crew, int index, naq_doing *out) {
+    naq_seat *seat = &crew->seats[index];
+    pthread_mutex_lock(&seat->mu);
+    *out = seat->doing;
+    pthread_mutex_unlock(&seat->mu);
 }
 
-static void work(naq_hand *h, naq_vm *vm) {
-    naq_crew *crew = h->crew;
-    naq_slots *slots = crew->bench.slots;
-    naq_attempt attempt = {.at = &crew->bench, .vm = vm};
-    for (naq_slot *slot; (slot = naq_slots_take(slots)) != NULL; set_doing(h, NULL, 0)) {
-        while (slot != NULL) {
-            attempt.slot = slot;
-            attempt.started_us = naq_wall_us();
-            set_doing(h, slot, attempt.started_us);
-            naq_attempt_run(&attempt);
-            bool wake, slow = attempt.finished_us - attempt.started_us > SLOW_US;
-            slot = naq_slots_swap(slots, slot, &wake);
-            if (wake || slow) naq_loop_wake(crew->loop);
+bool naq_crew_interrupt(naq_crew *crew, const char *id, naq_stop why, int64_t advance_ms) {
+    bool found = false;
+    for (int i = 0; i < crew->n && !found; i++) {
+        naq_seat *seat = &crew->seats[i];
+        pthread_mutex_lock(&seat->mu);
+        if (seat->hand != NULL && seat->hand->vm != NULL && *id != '\0' &&
+            strcmp(seat->doing.id, id) == 0)
+            found = naq_limits_announce(naq_vm_limits(seat->hand->vm), why, advance_ms);
+        pthread_mutex_unlock(&seat->mu);
+    }
+    return found;
+}
+
+/* Running jobs */
+
+/* A state to run jobs in. It is missing after a limit struck, and stays so while the job files on
+ * disk are broken: then this hand's jobs go back, to others who loaded them in time. */
+static bool ready(naq_hand *h) {
+    naq_err err;
+    if (naq_vm_ready(h->vm, &err) == NAQ_OK) {
+        h->complained = false;
+        return true;
+    }
+    if (!h->complained)
+        naq_log(NAQ_ERROR, "a thread has no Lua state: %s (%s); it is tried again", err.message,
+                naq_status_code(err.status));
+    h->complained = true;
+    struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    nanosleep(&pause, NULL);
+    return false;
+}
+
+static naq_slot *give_back(naq_hand *h, naq_slot *slot, bool slow) {
+    naq_crew *crew = h->seat->crew;
+    bool wake;
+    naq_slot *next = naq_slots_swap(crew->bench.slots, slot, &wake);
+    if (wake || slow) naq_loop_wake(crew->loop);
+    return next;
+}
+
+/* False: the job was given up while it ran, and this hand with it. */
+static bool run(naq_hand *h, naq_slot *slot) {
+    while (slot != NULL) {
+        naq_attempt *a = &h->attempt;
+        a->slot = slot;
+        a->started_us = a->finished_us = naq_wall_us();
+        set_doing(h, slot, a->started_us);
+        if (ready(h)) {
+            naq_attempt_run(a);
+            if (a->lost) return false;
+        } else {
+            slot->verdict = NAQ_VERDICT_RETURN;
         }
+        slot = give_back(h, slot, a->finished_us - a->started_us > SLOW_US);
     }
+    set_doing(h, NULL, 0);
+    return true;
+}
+
+static naq_slot *inherit(naq_hand *h) {
+    if (!h->inherits) return NULL;
+    h->attempt.vm = h->vm;
+    naq_attempt_give_up(&h->attempt, h->why);
+    return give_back(h, h->attempt.slot, true);
+}
+
+static void report_opened(naq_crew *crew, naq_status status, const naq_err *err) {
+    pthread_mutex_lock(&crew->mu);
+    if (status != NAQ_OK && crew->status == NAQ_OK) {
+        crew->status = status;
+        crew->err = *err;
+    }
+    if (--crew->opening == 0) pthread_cond_broadcast(&crew->changed);
+    pthread_mutex_unlock(&crew->mu);
+}
+
+/* The end of a thread that was left and came back after all. */
+static void end_left(naq_hand *h) {
+    naq_left *left = h->left;
+    pthread_mutex_lock(&left->mu);
+    while (!h->handed_over)
+        pthread_cond_wait(&left->handed_over, &left->mu);
+    pthread_mutex_unlock(&left->mu);
+    naq_log(NAQ_INFO, "a thread that was left in a job came back and ends");
+    naq_vm_close(h->vm);
+    free(h);
+    atomic_fetch_sub(&left->n, 1);
+    release_left(left);
+}
+
+static void give_up(void *ctx, naq_stop why);
+
+/* False: the hand was left. */
+static bool work(naq_hand *h) {
+    naq_crew *crew = h->seat->crew;
+    naq_timekeeper_add(&crew->keeper, naq_vm_limits(h->vm), give_up, h);
+    naq_slot *slot = inherit(h);
+    do {
+        if (!run(h, slot)) return false;
+    } while ((slot = naq_slots_take(crew->bench.slots)) != NULL);
+    naq_timekeeper_remove(&crew->keeper, naq_vm_limits(h->vm));
+    return true;
 }
 
 static void *hand_main(void *arg) {
     naq_hand *h = arg;
-    naq_crew *crew = h->crew;
-    naq_vm *vm = NULL;
+    naq_crew *crew = h->seat->crew;
     naq_err err;
-    naq_status status = naq_vm_open(&vm, &crew->vm, &err);
-    pthread_mutex_lock(&crew->mu);
-    if (status != NAQ_OK && crew->status == NAQ_OK) {
-        crew->status = status;
-        crew->err = err;
+    naq_vm *vm = naq_vm_new(&crew->vm);
+    naq_status status =
+        vm != NULL ? NAQ_OK
+                   : naq_fail(&err, NAQ_INVALID, "worker: no memory, or no signal, for a thread");
+    pthread_mutex_lock(&h->seat->mu);
+    h->vm = h->attempt.vm = vm;
+    pthread_mutex_unlock(&h->seat->mu);
+    if (!h->inherits) {
+        if (status == NAQ_OK) status = naq_vm_ready(vm, &err);
+        report_opened(crew, status, &err);
+    } else if (status != NAQ_OK) {
+        naq_log(NAQ_ERROR, "%s", err.message); /* its job's lease ends with the worker */
     }
-    if (--crew->opening == 0) pthread_cond_signal(&crew->opened);
-    pthread_mutex_unlock(&crew->mu);
-    if (status == NAQ_OK) work(h, vm);
+    if (status == NAQ_OK && !work(h)) {
+        end_left(h);
+        return NULL;
+    }
+    pthread_mutex_lock(&h->seat->mu); /* whoever stops jobs looks here */
+    h->vm = NULL;
+    pthread_mutex_unlock(&h->seat->mu);
     naq_vm_close(vm);
+    pthread_mutex_lock(&crew->mu);
+    if (--crew->working == 0) pthread_cond_broadcast(&crew->changed);
+    pthread_mutex_unlock(&crew->mu);
     return NULL;
 }
 
@@ -77,10 +231,81 @@ static bool start(naq_hand *h) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    h->started = pthread_create(&h->thread, NULL, hand_main, h) == 0;
+    bool started = pthread_create(&h->thread, NULL, hand_main, h) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (h->started) pthread_setname_np(h->thread, "naq-lua");
-    return h->started;
+    if (started) pthread_setname_np(h->thread, "naq-lua");
+    return started;
+}
+
+static naq_hand *new_hand(naq_seat *seat) {
+    naq_hand *h = calloc(1, sizeof *h);
+    if (h == NULL) return NULL;
+    h->seat = seat;
+    h->left = seat->crew->left;
+    h->attempt.at = &seat->crew->bench;
+    return h;
+}
+
+/* On the timekeeper's thread: the seat's job is stuck. From here on its thread touches neither the
+ * slot nor the crew. */
+static void give_up(void *ctx, naq_stop why) {
+    naq_hand *old = ctx;
+    naq_seat *seat = old->seat;
+    naq_left *left = old->left;
+    naq_log(NAQ_ERROR, "job %s cannot be stopped; its thread is left to itself", old->attempt.id);
+    pthread_detach(old->thread);
+    naq_hand *h = new_hand(seat);
+    if (h != NULL) {
+        h->inherits = true;
+        h->why = why;
+        h->attempt = old->attempt;
+    }
+    pthread_mutex_lock(&seat->mu);
+    seat->hand = h;
+    bool started = h != NULL && start(h);
+    if (!started) seat->hand = NULL;
+    pthread_mutex_unlock(&seat->mu);
+    /* Without a thread the job stays where it is, and the worker ends: its lease moves it. */
+    atomic_fetch_add(&left->n, started ? 1 : NAQ_LEFT_MAX);
+    if (!started) {
+        free(h);
+        naq_crew *crew = seat->crew;
+        pthread_mutex_lock(&crew->mu);
+        if (--crew->working == 0) pthread_cond_broadcast(&crew->changed);
+        pthread_mutex_unlock(&crew->mu);
+    }
+    naq_loop_wake(seat->crew->loop); /* it looks at how many were left */
+    pthread_mutex_lock(&left->mu);
+    left->refs++;
+    old->handed_over = true;
+    pthread_cond_broadcast(&left->handed_over);
+    pthread_mutex_unlock(&left->mu);
+}
+
+/* Opening and closing */
+
+static bool copy_strings(naq_crew *crew) {
+    const char **const fields[] = {&crew->vm.path, &crew->vm.cpath, &crew->vm.runner};
+    for (int i = 0; i < 3; i++) {
+        if (*fields[i] == NULL) continue;
+        *fields[i] = crew->strings[i] = strdup(*fields[i]);
+        if (*fields[i] == NULL) return false;
+    }
+    return true;
+}
+
+static bool start_seat(naq_seat *seat) {
+    naq_hand *h = new_hand(seat);
+    if (h == NULL) return false;
+    pthread_mutex_lock(&seat->mu); /* its thread comes here, too, and finds itself there */
+    seat->hand = h;
+    bool started = start(h);
+    if (!started) {
+        free(h);
+        seat->hand = NULL;
+    }
+    pthread_mutex_unlock(&seat->mu);
+    return started;
 }
 
 naq_status naq_crew_open(naq_crew *crew, int n, const naq_bench *bench, naq_loop *loop,
@@ -90,39 +315,53 @@ naq_status naq_crew_open(naq_crew *crew, int n, const naq_bench *bench, naq_loop
     crew->loop = loop;
     crew->vm = *vm;
     pthread_mutex_init(&crew->mu, NULL);
-    pthread_cond_init(&crew->opened, NULL);
-    crew->hands = calloc((size_t)n, sizeof *crew->hands);
-    if (crew->hands == NULL) return naq_fail(err, NAQ_INVALID, "worker: out of memory");
-    crew->n = crew->opening = n;
+    pthread_cond_init(&crew->changed, NULL);
+    crew->left = new_left();
+    crew->seats = calloc((size_t)n, sizeof *crew->seats);
+    if (crew->seats == NULL || crew->left == NULL || !copy_strings(crew))
+        return naq_fail(err, NAQ_INVALID, "worker: out of memory");
+    naq_status status = naq_timekeeper_start(&crew->keeper, err);
+    if (status != NAQ_OK) return status;
+    crew->n = crew->opening = crew->working = n;
     for (int i = 0; i < n; i++) {
-        naq_hand *h = &crew->hands[i];
-        h->crew = crew;
-        pthread_mutex_init(&h->mu, NULL);
-        if (start(h)) continue;
+        naq_seat *seat = &crew->seats[i];
+        seat->crew = crew;
+        pthread_mutex_init(&seat->mu, NULL);
+        if (start_seat(seat)) continue;
         pthread_mutex_lock(&crew->mu);
         crew->opening--;
+        crew->working--;
         crew->status =
             naq_fail(&crew->err, NAQ_INVALID, "worker: no thread %d of %d to be had", i + 1, n);
         pthread_mutex_unlock(&crew->mu);
     }
     pthread_mutex_lock(&crew->mu);
     while (crew->opening > 0)
-        pthread_cond_wait(&crew->opened, &crew->mu);
+        pthread_cond_wait(&crew->changed, &crew->mu);
     *err = crew->err;
-    naq_status status = crew->status;
+    status = crew->status;
     pthread_mutex_unlock(&crew->mu);
     return status;
 }
 
 void naq_crew_close(naq_crew *crew) {
-    if (crew->hands == NULL) return;
+    if (crew->bench.slots == NULL) return; /* never opened */
+    pthread_mutex_lock(&crew->mu);
+    while (crew->working > 0)
+        pthread_cond_wait(&crew->changed, &crew->mu);
+    pthread_mutex_unlock(&crew->mu);
+    naq_timekeeper_stop(&crew->keeper);
     for (int i = 0; i < crew->n; i++) {
-        naq_hand *h = &crew->hands[i];
-        if (h->started) pthread_join(h->thread, NULL);
-        pthread_mutex_destroy(&h->mu);
+        naq_seat *seat = &crew->seats[i];
+        if (seat->hand != NULL) pthread_join(seat->hand->thread, NULL);
+        free(seat->hand);
+        pthread_mutex_destroy(&seat->mu);
     }
-    free(crew->hands);
-    pthread_cond_destroy(&crew->opened);
+    free(crew->seats);
+    for (int i = 0; i < 3; i++)
+        free(crew->strings[i]);
+    release_left(crew->left);
+    pthread_cond_destroy(&crew->changed);
     pthread_mutex_destroy(&crew->mu);
     memset(crew, 0, sizeof *crew);
 }

@@ -204,8 +204,7 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
             "job %s (%.*s) failed in attempt %lld: %s (%s)", a->id, (int)a->job.job.len,
             a->job.job.at, (long long)a->job.attempt, message, code);
     if (!decision.retry) {
-        naq_outcome_dead(a, what->did == NAQ_DID_NOT_KNOW ? "unknown_job" : "failed", code, message,
-                         traceback);
+        naq_outcome_dead(a, what->reason, code, message, traceback);
         return;
     }
     naq_buf failed = {0};

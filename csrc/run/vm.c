@@ -1,9 +1,9 @@
 /* vm.c -- the call: decode, call, encode, forget.
  *
  * Registry layout: entries is the table runner.open() returned: name -> {function, environment,
- * wants_job, result_ttl}. A job's globals go to its file's environment table, which is emptied
- * after every call: reads fall through to what the file defined at load, so an untouched table
- * costs one lua_next. */
+ * wants_job, result_ttl, max_retries, ceilings or nil, sandboxed}. A job's globals go to its file's
+ * environment table, which is emptied after every call: reads fall through to what the file defined
+ * at load, so an untouched table costs one lua_next. */
 #include "run/vm.h"
 
 #include <lauxlib.h>
@@ -11,14 +11,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/amount.h"
 #include "base/log.h"
 
 enum { TEXT_MAX = 4096 }; /* bytes kept of a message or a traceback */
 
+/* An entry, by position. */
+enum {
+    ENTRY_FUNCTION = 1,
+    ENTRY_GLOBALS,
+    ENTRY_WANTS_JOB,
+    ENTRY_RESULT_TTL,
+    ENTRY_MAX_RETRIES,
+    ENTRY_CEILINGS,
+    ENTRY_SANDBOXED
+};
+
 struct naq_vm {
-    lua_State *L;
+    lua_State *L; /* NULL: none yet, or lost to a limit */
+    naq_vm_options o;
     const naq_vm_face *face;
+    naq_limits limits;
     int entries, decide, attempt_class; /* registry references */
+    int sandboxed;                      /* name, queue -> the entry to run in the sandbox */
     int on_queues;                      /* LUA_REFNIL: no queue has a policy of its own */
     naq_did_what what;
 };
@@ -95,11 +110,19 @@ static void set_package_path(lua_State *L, const char *field, const char *path) 
     lua_pop(L, 1);
 }
 
+/* job:cancelled(), told by whoever cancels (naq_crew_interrupt). */
+static int cancelled(lua_State *L) {
+    naq_limits *limits = lua_touserdata(L, lua_upvalueindex(1));
+    lua_pushboolean(L, atomic_load(&limits->cancelled));
+    return 1;
+}
+
 /* Protected: naq.core preloaded, the runner required and opened. Upvalues would not survive the
  * jump out of an error, so all state hangs off the vm. */
 static int open_runner(lua_State *L) {
     naq_vm *vm = lua_touserdata(L, 1);
-    const naq_vm_options *o = lua_touserdata(L, 2);
+    const naq_vm_options *o = &vm->o;
+    naq_limits_attach(&vm->limits, L);
     set_package_path(L, "path", o->path);
     set_package_path(L, "cpath", o->cpath);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
@@ -113,7 +136,10 @@ static int open_runner(lua_State *L) {
     lua_pushstring(L, o->runner);
     lua_pushlightuserdata(L, &SNOOZE);
     lua_pushlightuserdata(L, &DISCARD);
-    lua_call(L, 3, 4);
+    lua_pushlightuserdata(L, &vm->limits);
+    lua_pushcclosure(L, cancelled, 1);
+    lua_call(L, 4, 5);
+    vm->sandboxed = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->on_queues = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->attempt_class = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->decide = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -121,32 +147,45 @@ static int open_runner(lua_State *L) {
     return 0;
 }
 
-naq_status naq_vm_open(naq_vm **out, const naq_vm_options *o, naq_err *err) {
+naq_vm *naq_vm_new(const naq_vm_options *o) {
     naq_vm *vm = calloc(1, sizeof *vm);
-    if (vm == NULL) return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
+    if (vm == NULL) return NULL;
+    vm->o = *o;
     vm->face = o->face;
+    if (naq_limits_open(&vm->limits)) return vm;
+    free(vm);
+    return NULL;
+}
+
+static void close_state(naq_vm *vm) {
+    if (vm->L != NULL) lua_close(vm->L);
+    vm->L = NULL;
+}
+
+naq_status naq_vm_ready(naq_vm *vm, naq_err *err) {
+    if (vm->L != NULL) return NAQ_OK;
     vm->L = luaL_newstate();
-    if (vm->L == NULL) {
-        free(vm);
-        return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
-    }
+    if (vm->L == NULL) return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
     luaL_openlibs(vm->L);
     lua_pushcfunction(vm->L, open_runner);
     lua_pushlightuserdata(vm->L, vm);
-    lua_pushlightuserdata(vm->L, (void *)o);
-    if (lua_pcall(vm->L, 2, 0, 0) != LUA_OK) {
+    if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
         const char *message = lua_tostring(vm->L, -1);
         naq_fail(err, NAQ_CONFIGURATION, "job files: %s", message != NULL ? message : "error");
-        naq_vm_close(vm);
+        close_state(vm);
         return err->status;
     }
-    *out = vm;
     return NAQ_OK;
+}
+
+naq_limits *naq_vm_limits(naq_vm *vm) {
+    return &vm->limits;
 }
 
 void naq_vm_close(naq_vm *vm) {
     if (vm == NULL) return;
-    lua_close(vm->L);
+    close_state(vm);
+    naq_limits_close(&vm->limits);
     naq_buf_free(&vm->what.result);
     naq_buf_free(&vm->what.message);
     naq_buf_free(&vm->what.code);
@@ -176,7 +215,7 @@ static void push_attempt(naq_vm *vm, const naq_call *call) {
     if (call->max_retries.at != NULL) {
         lua_pushinteger(L, (lua_Integer)naq_json_double(call->max_retries));
     } else {
-        lua_rawgeti(L, 2, 5);
+        lua_rawgeti(L, 2, ENTRY_MAX_RETRIES);
     }
     lua_setfield(L, -2, "max_retries");
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->attempt_class);
@@ -184,7 +223,7 @@ static void push_attempt(naq_vm *vm, const naq_call *call) {
 }
 
 static void forget_globals(lua_State *L, int entry) {
-    lua_rawgeti(L, entry, 2);
+    lua_rawgeti(L, entry, ENTRY_GLOBALS);
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
         lua_pop(L, 1);
@@ -248,6 +287,99 @@ static void push_entries(naq_vm *vm, naq_slice queue) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
 }
 
+/* Ceilings: of the payload, else of the entry on top of the stack (which knows those of its job,
+ * its queue and the worker). */
+
+static bool given_number(naq_slice json, double *out) {
+    if (json.at == NULL || (*json.at != '-' && (*json.at < '0' || *json.at > '9'))) return false;
+    *out = naq_json_double(json);
+    return *out >= 0;
+}
+
+/* A number of bytes, or a string like "64MB". */
+static bool given_amount(naq_slice json, size_t *out) {
+    double n;
+    if (json.len > 2 && *json.at == '"') return naq_amount_parse(json.at + 1, json.len - 2, out);
+    if (!given_number(json, &n) || n >= 9e18) return false;
+    *out = (size_t)n;
+    return true;
+}
+
+static void read_ceilings(lua_State *L, naq_ceilings *c) {
+    double *const seconds[] = {&c->timeout, &c->cpu};
+    for (int i = 0; i < 2; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        *seconds[i] = lua_tonumber(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_rawgeti(L, -1, 3);
+    c->memory = (size_t)lua_tonumber(L, -1);
+    lua_rawgeti(L, -2, 4);
+    c->instructions = (int64_t)lua_tonumber(L, -1);
+    lua_pop(L, 2);
+}
+
+static void follow_payload(const naq_call *call, naq_ceilings *c) {
+    const naq_envelope_limits *given = &call->limits;
+    const char *ignored = NULL;
+    double n;
+    if (given_number(given->timeout, &n))
+        c->timeout = n;
+    else if (given->timeout.at != NULL)
+        ignored = "timeout";
+    if (given_number(given->cpu_limit, &n))
+        c->cpu = n;
+    else if (given->cpu_limit.at != NULL)
+        ignored = "cpu_limit";
+    if (given->memory_limit.at != NULL && !given_amount(given->memory_limit, &c->memory))
+        ignored = "memory_limit";
+    if (given_number(given->max_instructions, &n) && n < 9e18)
+        c->instructions = (int64_t)n;
+    else if (given->max_instructions.at != NULL)
+        ignored = "max_instructions";
+    if (ignored != NULL)
+        naq_log(NAQ_WARNING, "job %.*s: its payload is not followed in part: %s is not a limit",
+                (int)call->id.len, call->id.at, ignored);
+}
+
+static void set_ceilings(naq_vm *vm, const naq_call *call) {
+    lua_State *L = vm->L;
+    naq_ceilings c = {0};
+    lua_rawgeti(L, 2, ENTRY_CEILINGS);
+    bool any = lua_istable(L, -1);
+    if (any) read_ceilings(L, &c);
+    lua_pop(L, 1);
+    if (call->limits.any) follow_payload(call, &c);
+    if (any || call->limits.any) naq_limits_set(&vm->limits, L, &c);
+}
+
+/* A payload can ask for the sandbox, never lift it. False: what says why the job cannot run there.
+ */
+static bool enter_sandbox(naq_vm *vm, const naq_call *call) {
+    lua_State *L = vm->L;
+    lua_rawgeti(L, 2, ENTRY_SANDBOXED);
+    bool there = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (there) return true;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->sandboxed);
+    lua_pushlstring(L, call->name.at, call->name.len);
+    lua_pushlstring(L, call->queue.at, call->queue.len);
+    lua_call(L, 2, 2);
+    if (lua_istable(L, -2)) {
+        lua_pop(L, 1);
+        lua_replace(L, 2);
+        return true;
+    }
+    vm->what.did = NAQ_DID_FAIL;
+    describe_error(vm);
+    return false;
+}
+
+static bool wants_sandbox(const naq_call *call) {
+    naq_slice s = call->limits.sandbox;
+    return s.len == 4 && memcmp(s.at, "true", 4) == 0;
+}
+
 /* Protected, so that running out of memory while arguments are built is the job's failure too.
  * Stack: vm, call. Returns with what filled. */
 static int call_protected(lua_State *L) {
@@ -260,19 +392,22 @@ static int call_protected(lua_State *L) {
     if (!lua_istable(L, 2)) {
         fail(vm, "UNKNOWN_JOB", "");
         vm->what.did = NAQ_DID_NOT_KNOW;
+        vm->what.reason = "unknown_job";
         naq_buf_clear(&vm->what.message);
         naq_buf_printf(&vm->what.message, "no job \"%.*s\" is known to this worker",
                        (int)call->name.len, call->name.at);
         naq_buf_putc(&vm->what.message, '\0');
         return 0;
     }
-    lua_rawgeti(L, 2, 4);
+    if (call->limits.any && wants_sandbox(call) && !enter_sandbox(vm, call)) return 0;
+    set_ceilings(vm, call);
+    lua_rawgeti(L, 2, ENTRY_RESULT_TTL);
     if (lua_isnumber(L, -1)) vm->what.result_ttl = lua_tonumber(L, -1);
     lua_pop(L, 1);
 
     lua_pushlightuserdata(L, vm);
     lua_pushcclosure(L, keep_traceback, 1); /* 3 */
-    lua_rawgeti(L, 2, 1);                   /* 4: the function */
+    lua_rawgeti(L, 2, ENTRY_FUNCTION);      /* 4 */
     naq_err err;
     if (call->args.at == NULL) {
         lua_pushnil(L);
@@ -281,7 +416,7 @@ static int call_protected(lua_State *L) {
         vm->what.did = NAQ_DID_UNDECODABLE;
         return 0;
     }
-    lua_rawgeti(L, 2, 3);
+    lua_rawgeti(L, 2, ENTRY_WANTS_JOB);
     bool wants_job = lua_toboolean(L, -1);
     lua_pop(L, 1);
     if (wants_job) push_attempt(vm, call);
@@ -295,16 +430,45 @@ static int call_protected(lua_State *L) {
     return 0;
 }
 
+/* What became of a job that was stopped does not depend on what it made of that. */
+static void tell_stop(naq_vm *vm, naq_stop why, const naq_ceilings *ceilings) {
+    char text[160];
+    naq_did_what *what = &vm->what;
+    naq_stop_describe(why, ceilings, text, sizeof text);
+    fail(vm, naq_stop_code(why), text);
+    if (why == NAQ_STOP_CANCELLED) what->did = NAQ_DID_CANCEL;
+    what->reason = naq_stop_reason(why);
+    naq_buf_clear(&what->result);
+    set_text(&what->traceback, vm->limits.where, strlen(vm->limits.where));
+}
+
+/* Leaves the limits. A state in which one struck is closed here, still watched: it may hold
+ * finalizers that do not end. */
+static void end_call(naq_vm *vm) {
+    naq_limits *limits = &vm->limits;
+    naq_ceilings ceilings = limits->ceilings;
+    naq_stop why = naq_limits_leave(limits, vm->L);
+    if (why == NAQ_STOP_NONE) return;
+    if (why != NAQ_STOP_STUCK) tell_stop(vm, why, &ceilings);
+    close_state(vm);
+    if (naq_limits_finish(limits) == NAQ_STOP_STUCK) vm->what.did = NAQ_DID_LOSE;
+}
+
 const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call) {
     lua_State *L = vm->L;
     naq_did_what *what = &vm->what;
     what->did = NAQ_DID_RETURN;
+    what->reason = "failed";
     what->seconds = 0;
     what->result_ttl = -1;
     naq_buf_clear(&what->result);
     naq_buf_clear(&what->message);
     naq_buf_clear(&what->code);
     naq_buf_clear(&what->traceback);
+    if (!naq_limits_enter(&vm->limits, L)) { /* stopped before it began */
+        tell_stop(vm, naq_limits_finish(&vm->limits), &(naq_ceilings){0});
+        return what;
+    }
     lua_pushcfunction(L, call_protected);
     lua_pushlightuserdata(L, vm);
     lua_pushlightuserdata(L, (void *)call);
@@ -313,13 +477,18 @@ const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call) {
         describe_error(vm);
     }
     lua_settop(L, 0);
+    /* A job that stopped the collector would starve those after it. */
+    if (!lua_gc(L, LUA_GCISRUNNING)) lua_gc(L, LUA_GCRESTART);
     if (what->result.failed || what->message.failed) fail(vm, "JOB_ERROR", "out of memory");
+    end_call(vm);
     return what;
 }
 
 naq_status naq_vm_decide(naq_vm *vm, naq_slice name, naq_slice queue, const char *payload,
                          size_t len, int64_t attempt, const char *message, const char *code,
                          naq_decision *out, naq_err *err) {
+    naq_status status = naq_vm_ready(vm, err);
+    if (status != NAQ_OK) return status;
     lua_State *L = vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->decide);
     lua_pushlstring(L, name.at, name.len);
@@ -328,7 +497,6 @@ naq_status naq_vm_decide(naq_vm *vm, naq_slice name, naq_slice queue, const char
     lua_pushinteger(L, attempt);
     lua_pushstring(L, message);
     lua_pushstring(L, code);
-    naq_status status = NAQ_OK;
     if (lua_pcall(L, 6, 2, 0) != LUA_OK) {
         const char *why = lua_tostring(L, -1);
         status = naq_fail(err, NAQ_INVALID, "retry rules of job %.*s: %s", (int)name.len, name.at,

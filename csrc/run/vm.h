@@ -10,8 +10,8 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
-#include "base/json.h"
-#include "base/status.h"
+#include "nats/envelope.h"
+#include "run/limits.h"
 
 /* What the layer above hands down, so that this one needs not know it: the opener of naq.core and
  * the codec. */
@@ -22,7 +22,7 @@ typedef struct naq_vm_face {
     naq_status (*decode)(lua_State *L, const char *text, size_t len, naq_err *err);
 } naq_vm_face;
 
-/* All borrowed for the duration of naq_vm_open(). */
+/* All borrowed: must stay until naq_vm_close(). */
 typedef struct naq_vm_options {
     const naq_vm_face *face;
     const char *path, *cpath; /* package.path and package.cpath for the new state */
@@ -31,9 +31,15 @@ typedef struct naq_vm_options {
 
 typedef struct naq_vm naq_vm;
 
-/* [reads files] NAQ_CONFIGURATION with file and line when a job file is broken. */
-naq_status naq_vm_open(naq_vm **out, const naq_vm_options *o, naq_err *err);
+/* The calling thread's, without a state yet. NULL: no memory, or no signal to stop jobs with. */
+naq_vm *naq_vm_new(const naq_vm_options *o);
+/* [reads files] A state, if there is none: the first one, or one after a limit struck, which costs
+ * the state. NAQ_CONFIGURATION with file and line when a job file is broken. */
+naq_status naq_vm_ready(naq_vm *vm, naq_err *err);
 void naq_vm_close(naq_vm *vm);
+
+/* Stops and ceilings of its jobs. */
+naq_limits *naq_vm_limits(naq_vm *vm);
 
 typedef enum naq_did {
     NAQ_DID_RETURN,      /* result holds the value as JSON; empty when it returned nothing */
@@ -41,7 +47,9 @@ typedef enum naq_did {
     NAQ_DID_SNOOZE,      /* seconds */
     NAQ_DID_DISCARD,     /* message: why */
     NAQ_DID_UNDECODABLE, /* its arguments are JSON that no Lua value holds exactly: message */
-    NAQ_DID_NOT_KNOW     /* no job of that name here: message, code UNKNOWN_JOB */
+    NAQ_DID_NOT_KNOW,    /* no job of that name here: message, code UNKNOWN_JOB */
+    NAQ_DID_CANCEL,      /* it was stopped because somebody cancelled it */
+    NAQ_DID_LOSE         /* it was given up as stuck meanwhile: the attempt is another thread's */
 } naq_did;
 
 /* What a job is told about itself. */
@@ -50,20 +58,22 @@ typedef struct naq_call {
     naq_slice args; /* JSON; at NULL: nil */
     naq_slice id, queue;
     int64_t attempt, enqueued_us;
-    naq_slice max_retries; /* JSON; at NULL: the job's own */
-    size_t max_result;     /* bytes */
+    naq_slice max_retries;      /* JSON; at NULL: the job's own */
+    naq_envelope_limits limits; /* of the payload */
+    size_t max_result;          /* bytes */
 } naq_call;
 
 /* Lives in the vm; valid until its next call. */
 typedef struct naq_did_what {
     naq_did did;
+    const char *reason; /* of the dead letter, should it come to that */
     naq_buf result;
     naq_buf message, code, traceback;
     double seconds;
     double result_ttl; /* the job's own, -1: not given */
 } naq_did_what;
 
-/* Run one job. Never fails: whatever goes wrong is what the job did. */
+/* Run one job in a state that is ready. Never fails: whatever goes wrong is what the job did. */
 const naq_did_what *naq_vm_call(naq_vm *vm, const naq_call *call);
 
 typedef struct naq_decision {

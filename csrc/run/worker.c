@@ -427,6 +427,11 @@ static void look_whether_to_stop(naq_worker *w, int64_t now) {
     if (w->draining) return;
     if (atomic_load(&w->stop) > 0) drain(w, NAQ_STOPPED_STOP);
     if (w->signals > 0) drain(w, NAQ_STOPPED_SIGNAL);
+    if (naq_crew_left(&w->crew) >= NAQ_LEFT_MAX) {
+        naq_log(NAQ_ERROR, "worker %s: draining: %d threads hang in jobs that cannot be stopped",
+                w->id, naq_crew_left(&w->crew));
+        drain(w, NAQ_STOPPED_STUCK);
+    }
     if (w->o.max_jobs > 0 && w->begun >= w->o.max_jobs && w->used == 0)
         drain(w, NAQ_STOPPED_MAX_JOBS);
     if (w->o.burst && !w->draining && nothing_left(w, now)) drain(w, NAQ_STOPPED_BURST);
@@ -513,6 +518,11 @@ naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) 
     }
     naq_loop_quit(w->loop, QUIT_MS);
     *stats = w->stats;
+    if (w->stats.why == NAQ_STOPPED_STUCK)
+        return naq_fail(err, NAQ_JOB_STUCK,
+                        "worker %s: %d of its threads hang in jobs that cannot be stopped; it was "
+                        "drained, and a new process should take its place",
+                        w->id, naq_crew_left(&w->crew));
     return NAQ_OK;
 }
 

@@ -32,6 +32,7 @@ typedef enum naq_stopped {
     NAQ_STOPPED_SIGNAL, /* drained after SIGINT or SIGTERM */
     NAQ_STOPPED_BURST,  /* nothing was left */
     NAQ_STOPPED_MAX_JOBS,
+    NAQ_STOPPED_STUCK,   /* too many threads were left in jobs that cannot be stopped */
     NAQ_STOPPED_TIMEOUT, /* drain took longer than shutdown_ms: jobs were cut off and given back */
     NAQ_STOPPED_AT_ONCE  /* second signal: running jobs move when their leases end */
 } naq_stopped;
@@ -46,7 +47,8 @@ typedef struct naq_worker naq_worker;
 /* [blocks] Connects, creates or checks the layout and the consumers, loads the job files in every
  * thread. All strings of o must stay until close. */
 naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_err *err);
-/* [blocks] Serves until stopped. After NAQ_STOPPED_TIMEOUT and _AT_ONCE jobs still run on the
+/* [blocks] Serves until stopped; NAQ_JOB_STUCK when it drained because NAQ_LEFT_MAX threads were
+ * left. After NAQ_STOPPED_TIMEOUT and _AT_ONCE jobs still run on the
  * crew's threads: the process has to end (_exit), close would wait for them. */
 naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err);
 void naq_worker_stop(naq_worker *w); /* begin to drain; any thread */

@@ -252,7 +252,7 @@ key("workers.timeout", {
   type = "number",
   min = SHORT,
   computed = "none",
-  later = "limits of an attempt",
+  flat = "timeout",
   doc = "seconds an attempt may take, where neither the job nor the call says",
 })
 key("workers.memory_limit", {
@@ -261,8 +261,8 @@ key("workers.memory_limit", {
   check = quantity.bytes_problem,
   normal = quantity.bytes,
   computed = "none",
-  later = "limits of an attempt",
-  doc = "bytes an attempt may allocate (64MB), where neither the job nor the call says",
+  flat = "memory_limit",
+  doc = "bytes an attempt may use (64MB), where neither the job nor the call says",
 })
 key("workers.max_crashes", {
   type = "integer",

@@ -3,6 +3,7 @@
 -- At enqueue they travel in the payload, only what was given; the worker resolves them: payload before
 -- the job's definition before the queue's settings before these defaults (retry.lua). Pure.
 local pattern = require("naq.pattern")
+local quantity = require("naq.quantity")
 
 local policy = {}
 
@@ -47,15 +48,43 @@ policy.DECLARATION = {
   },
 }
 
---- Limits of an attempt: known names, for a later version.
+local function amount_problem(value) return value ~= 0 and quantity.bytes_problem(value) or nil end
+
+--- Limits of an attempt, 0: none. The payload's are read by the core (csrc/run/vm.c).
 ---@type table<string, naq.OptionDeclaration>
 policy.LIMITS = {
-  timeout = { type = "number", min = 0, unsupported = true, doc = "seconds an attempt may take" },
-  memory_limit = { type = { "number", "string" }, unsupported = true, doc = "bytes, or '64MB'" },
-  cpu_limit = { type = "number", min = 0, unsupported = true, doc = "CPU seconds an attempt may use" },
-  max_instructions = { type = "number", min = 0, unsupported = true, doc = "Lua instructions of an attempt" },
-  sandbox = { type = { "boolean", "string", "table" }, unsupported = true, doc = "what the job may reach" },
+  timeout = { type = "number", min = 0, doc = "seconds an attempt may take (none)" },
+  memory_limit = {
+    type = { "number", "string" },
+    min = 0,
+    check = amount_problem,
+    doc = "bytes an attempt may use, or '64MB' (none)",
+  },
+  cpu_limit = { type = "number", min = 0, doc = "seconds of CPU time an attempt may use (none)" },
+  max_instructions = { type = "number", min = 0, doc = "Lua instructions an attempt may run (none)" },
+  sandbox = {
+    type = "boolean",
+    unsupported = true,
+    doc = "no files, no processes, no C modules; a payload cannot lift it",
+  },
 }
+
+--- The limits that hold for a job whose payload says nothing, in the order in which the core reads them:
+--- timeout, cpu_limit, memory_limit (bytes), max_instructions; nil when there is none.
+---@param job_options table      the options of naq.job(), and its queue's where it says nothing
+---@param defaults table?        of the worker
+---@return number[]?
+function policy.ceilings(job_options, defaults)
+  local function given(name)
+    local value = job_options[name]
+    if value == nil and defaults then value = defaults[name] end
+    return value or 0
+  end
+  local memory = quantity.bytes(given("memory_limit")) or 0
+  local timeout, cpu, instructions = given("timeout"), given("cpu_limit"), given("max_instructions")
+  if timeout == 0 and cpu == 0 and memory == 0 and instructions == 0 then return nil end
+  return { timeout, cpu, memory, instructions }
+end
 
 --- What holds when neither the payload nor the job says anything.
 policy.DEFAULTS = {

@@ -1,12 +1,8 @@
 -- quantity.lua -- numbers with a unit, as people write them: 64MB, 100/s. And text as the number, truth or
 -- list that a declaration asks for. Pure.
+local core = require("naq.core")
 
 local quantity = {}
-
-local UNITS = { [""] = 1, b = 1 }
-for i, letter in ipairs({ "k", "m", "g", "t" }) do
-  UNITS[letter], UNITS[letter .. "b"], UNITS[letter .. "ib"] = 1000 ^ i, 1000 ^ i, 1024 ^ i
-end
 
 local function whole(n)
   -- %d makes an integer of 3.0 on Lua 5.4; beyond 2^53 a double names no single integer.
@@ -14,15 +10,13 @@ local function whole(n)
   return tonumber(("%d"):format(n))
 end
 
---- 67108864, "64MB" (millions), "64MiB" (2^20), "1 GB": the number of bytes, or nil.
+--- 67108864, "64MB" (64 * 2^20), "1.5 GB": the number of bytes, or nil. The core reads them in payloads.
 ---@param value number|string
 ---@return integer?
 function quantity.bytes(value)
   if type(value) == "number" then return value >= 1 and whole(value) or nil end
   if type(value) ~= "string" then return nil end
-  local digits, unit = value:match("^%s*(%d+%.?%d*)%s*(%a*)%s*$")
-  local factor = unit and UNITS[unit:lower()]
-  local n = factor and tonumber(digits) * factor
+  local n = core.bytes(value:match("^%s*(.-)%s*$"))
   if not n or n < 1 then return nil end
   return whole(n - n % 1)
 end

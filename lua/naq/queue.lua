@@ -51,8 +51,10 @@ end
 
 -- Options that become members of the payload: true, or "list" for those whose empty list is an array.
 local CARRIED = { meta = true, trace = true }
-for name, declared in pairs(policy.DECLARATION) do
-  CARRIED[name] = declared.type == "strings" and "list" or true
+for _, part in ipairs({ policy.DECLARATION, policy.LIMITS }) do
+  for name, declared in pairs(part) do
+    CARRIED[name] = declared.type == "strings" and "list" or true
+  end
 end
 
 ---@class naq.EnqueueOptions
@@ -69,6 +71,11 @@ end
 ---@field retry_on string[]?
 ---@field ignore_on string[]?
 ---@field result_ttl number?
+---@field timeout number?
+---@field memory_limit number|string|nil
+---@field cpu_limit number?
+---@field max_instructions number?
+---@field sandbox boolean?
 
 ---@class naq.Queue
 ---@field name string

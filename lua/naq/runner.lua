@@ -2,6 +2,7 @@
 -- themselves are made by the core, which holds the table that open() returns.
 local core = require("naq.core")
 local definitions = require("naq.definitions")
+local job_policy = require("naq.policy")
 
 local runner = {}
 
@@ -25,21 +26,23 @@ local function settle(own, defined)
 end
 
 -- The core calls by position: function, environment, whether it takes the job as second argument (a
--- table less to make when it does not), result_ttl, max_retries. options is for decide().
-local function entry(fn, own, options)
+-- table less to make when it does not), result_ttl, max_retries, ceilings, whether it is sandboxed.
+-- options is for decide(). limits are the worker's, for jobs that have none.
+local function entry(fn, own, options, limits)
   local info = debug.getinfo(fn, "u")
   return {
     fn,
     own,
     info.isvararg or info.nparams > 1,
     options.result_ttl,
-    options.max_retries or require("naq.policy").DEFAULTS.max_retries,
+    options.max_retries or job_policy.DEFAULTS.max_retries,
+    job_policy.ceilings(options, limits) or false,
     options = options,
   }
 end
 
 -- The same jobs under the settings of one queue, which fill in what a job does not say itself.
-local function entries_on_queue(entries, settings)
+local function entries_on_queue(entries, settings, limits)
   local own = {}
   for name, known in pairs(entries) do
     local options = {}
@@ -49,7 +52,7 @@ local function entries_on_queue(entries, settings)
     for option, value in pairs(known.options) do
       options[option] = value
     end
-    own[name] = entry(known[1], known[2], options)
+    own[name] = entry(known[1], known[2], options, limits)
   end
   return own
 end
@@ -61,18 +64,18 @@ end
 
 --- Load one file into entries: the jobs it names with naq.job(), and itself under `name` when it
 --- returns a function. Raises with file and line.
-local function load_file(entries, path, name)
+local function load_file(entries, path, name, limits)
   local own, defined = environment()
   local chunk, message = loadfile(path, "t", own)
   if not chunk then error(message, 0) end
   local returned = chunk(name)
   local count = 0
   for job_name, definition in pairs(definitions.take()) do
-    add(entries, job_name, entry(definition.fn, own, definition.options), path)
+    add(entries, job_name, entry(definition.fn, own, definition.options, limits), path)
     count = count + 1
   end
   if type(returned) == "function" then
-    add(entries, name, entry(returned, own, {}), path)
+    add(entries, name, entry(returned, own, {}, limits), path)
     count = count + 1
   end
   settle(own, defined)
@@ -84,7 +87,7 @@ local function base_name(path) return (path:match("([^/]+)$"):gsub("%.lua$", "")
 local function load_all(told)
   local entries = {}
   for _, path in ipairs(told.files) do
-    if load_file(entries, path, base_name(path)) == 0 then
+    if load_file(entries, path, base_name(path), told.limits) == 0 then
       error(("%s: defines no job: neither naq.job(...) nor a function returned"):format(path), 0)
     end
   end
@@ -95,14 +98,14 @@ local function load_all(told)
     local found, message = core.lua_files(dir)
     if not found then error(message, 0) end
     for _, path in ipairs(found) do
-      load_file(entries, dir .. "/" .. path, (path:gsub("%.lua$", ""):gsub("/", ".")))
+      load_file(entries, dir .. "/" .. path, (path:gsub("%.lua$", ""):gsub("/", ".")), told.limits)
     end
   end
   return entries
 end
 
 -- The job as its function sees it: plain fields set by the core, and these methods.
-local function attempt_class(told, snooze, discard)
+local function attempt_class(told, snooze, discard, cancelled)
   local Attempt = {}
   Attempt.__index = Attempt
 
@@ -127,7 +130,8 @@ local function attempt_class(told, snooze, discard)
     return nil, "job:progress is not supported by this version", "UNSUPPORTED"
   end
 
-  function Attempt.cancelled() return false end
+  --- Whether somebody cancelled it: a job that looks can tidy up and return, for a moment.
+  Attempt.cancelled = cancelled
 
   local client
   --- Enqueue another job, on the worker's connection.
@@ -145,8 +149,9 @@ end
 
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
 --- of a job's second argument, and the jobs by queue and name where a queue has a policy of its own.
----@param text string  JSON: {files, dirs, config, policies: {queue: {max_retries, ...}}}
-function runner.open(text, snooze, discard)
+---@param text string  JSON: {files, dirs, config, limits, policies: {queue: {max_retries, ...}}}
+---@param cancelled fun(): boolean
+function runner.open(text, snooze, discard, cancelled)
   local told = assert(core.decode(text))
   os.exit = function() -- luacheck: ignore 122
     error("os.exit() would end the worker and all its jobs; return or raise instead", 2)
@@ -155,7 +160,7 @@ function runner.open(text, snooze, discard)
   local retry = require("naq.retry")
   local policies, on_queues = told.policies or {}, {}
   for queue, settings in pairs(policies) do
-    on_queues[queue] = entries_on_queue(entries, settings)
+    on_queues[queue] = entries_on_queue(entries, settings, told.limits)
   end
 
   local function decide(name, queue, payload_text, attempt, message, code)
@@ -169,7 +174,8 @@ function runner.open(text, snooze, discard)
     return retry.delay(policy, attempt), policy.max_retries
   end
 
-  return entries, decide, attempt_class(told, snooze, discard), next(on_queues) and on_queues or nil
+  local attempts = attempt_class(told, snooze, discard, cancelled)
+  return entries, decide, attempts, next(on_queues) and on_queues or nil
 end
 
 return runner

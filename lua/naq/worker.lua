@@ -43,7 +43,7 @@ local function queue_policies(configs)
   local found = {}
   for name, settings in pairs(configs or {}) do
     for option, value in pairs(settings) do
-      if policy.DECLARATION[option] then
+      if policy.DECLARATION[option] or policy.LIMITS[option] then
         found[name] = found[name] or {}
         found[name][option] = value
       end
@@ -110,6 +110,7 @@ function worker.new(given, level)
       dirs = core.array(dirs),
       config = resolved,
       policies = queue_policies(resolved.queues.configs),
+      limits = { timeout = resolved.workers.timeout, memory_limit = resolved.workers.memory_limit },
     }),
     prefix = resolved.queues.prefix,
     queues = #queues > 0 and queues or { resolved.queues.default },

@@ -84,7 +84,7 @@ describe("a configuration file", function()
       ["slow-queue"] = { rate_limit = 0.5 },
     }, c.queues.configs)
     assert.equal(100, c.workers.timeout)
-    assert.equal(64000000, c.workers.memory_limit)
+    assert.equal(67108864, c.workers.memory_limit)
     assert.equal(1073741824, c.events.max_bytes)
     assert.same({ level = "info", format = "json", file = "/var/log/naq.log" }, c.logging)
   end)

@@ -43,11 +43,13 @@ describe("naq.job()", function()
     assert.matches("definitions_spec.lua:" .. line .. ": option 'max_retries' must be at least 0", message)
   end)
 
-  it("refuses limits until there are any", function()
-    assert.matches(
-      "job 'x': option 'timeout' is not supported by this version",
-      refused("x", { timeout = 3 }, noop)
-    )
+  it("takes limits, and refuses what is none", function()
+    naq.job("limited", { timeout = 0.5, memory_limit = "1.5GB", cpu_limit = 2, max_instructions = 1e6 }, noop)
+    assert.equal("1.5GB", definitions.list.limited.options.memory_limit)
+    assert.matches("'memory_limit' must be a number of bytes, or one like 64MB, not '64 XB'",
+      refused("x", { memory_limit = "64 XB" }, noop))
+    assert.matches("'timeout' must be at least 0, not %-1", refused("x", { timeout = -1 }, noop))
+    assert.matches("'cpu_limit' must be a number, not 'long'", refused("x", { cpu_limit = "long" }, noop))
   end)
 
   it("refuses a second definition from another place, not the same one loaded again", function()

@@ -11,7 +11,7 @@ local DOORS = {
   { header = "^nats/", files = { "^csrc/nats/" } },
   {
     header = "^lua%.h$ ^lauxlib%.h$ ^lualib%.h$ ^luajit%.h$",
-    files = { "^csrc/bind/", "^csrc/run/vm%.[ch]$", "^csrc/run/limits%.[ch]$" },
+    files = { "^csrc/bind/", "^csrc/run/vm%.[ch]$", "^csrc/run/limits%.[ch]$", "^csrc/run/coroutine%.[ch]$" },
   },
 }
 
