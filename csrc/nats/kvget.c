@@ -13,6 +13,8 @@
 #include "nats/nstatus.h"
 #include "nats/reply.h"
 
+enum { FIRST_WAIT_MS = 500 }; /* for a direct get, doubling */
+
 typedef struct reading {
     naq_conn *c;
     const char *bucket, *key;
@@ -89,13 +91,20 @@ static natsStatus make_request(natsMsg **m, const reading *r, bool direct, const
     return natsMsg_Create(m, subject, reply, n > 0 ? body : "", n);
 }
 
+/* A bucket that does not exist, or is being made, answers no direct get at all: the server's API as
+ * a whole is listened to, so nobody says that there is no responder. */
+static naq_status why_silent(const reading *r, naq_err *err) {
+    naq_err why;
+    if (naq_kv_why_nobody(r->c, r->bucket, &why) != NAQ_TIMEOUT) *err = why;
+    return err->status;
+}
+
 static naq_status read_once(const reading *r, naq_mailbox *box, uint32_t token, bool direct,
-                            naq_err *err) {
+                            int64_t wait_ms, naq_err *err) {
     natsMsg *request = NULL, *answer = NULL;
     bool sent;
     natsStatus s = make_request(&request, r, direct, naq_mailbox_address(box, token));
-    if (s == NATS_OK)
-        s = naq_mailbox_ask(box, r->c, request, token, NAQ_KV_ATTEMPT_MS, &answer, &sent, err);
+    if (s == NATS_OK) s = naq_mailbox_ask(box, r->c, request, token, wait_ms, &answer, &sent, err);
     naq_status status;
     if (s == NATS_OK)
         status = direct ? read_direct(r, answer, err) : read_leader(r, answer, err);
@@ -107,6 +116,7 @@ static naq_status read_once(const reading *r, naq_mailbox *box, uint32_t token, 
         status = naq_from_nats(err, s, 0, "key %s of bucket %s", r->key, r->bucket);
     natsMsg_Destroy(answer);
     natsMsg_Destroy(request);
+    if (direct && status == NAQ_TIMEOUT) status = why_silent(r, err);
     return status;
 }
 
@@ -121,12 +131,14 @@ static naq_status get(naq_conn *c, const char *bucket, const char *key, bool dir
     reading r = {c, bucket, key, entry};
     naq_kv_patience patience = naq_kv_patience_begin();
     uint32_t token = 0;
+    int64_t wait_ms = direct ? FIRST_WAIT_MS : NAQ_KV_ATTEMPT_MS;
     do {
         naq_buf_free(&entry->value);
-        /* Nobody answers a direct get while the bucket is being made, and a STREAM.MSG.GET in that
-         * moment ends nats-server 2.9.10: so the leader is only asked when that must be over. */
+        /* While a bucket is being made a direct get is not answered, and a STREAM.MSG.GET ends
+         * nats-server 2.9.10: so the leader is only asked when that must be over. */
         if (naq_kv_spent_ms(&patience) > NAQ_KV_NOBODY_MS) direct = false;
-        status = read_once(&r, box, token++, direct, err);
+        status = read_once(&r, box, token++, direct, wait_ms, err);
+        if (wait_ms < NAQ_KV_ATTEMPT_MS) wait_ms *= 2;
     } while (naq_kv_again(&patience, c, status));
     naq_mailbox_release(box, c);
     if (status != NAQ_OK) naq_buf_free(&entry->value);

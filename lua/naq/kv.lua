@@ -58,9 +58,8 @@ local function wait_until_whole(conn, name)
   local body = ('{"last_by_subj":"$KV.%s.any"}'):format(name)
   local deadline = core.mono() + 2
   repeat
-    local _, _, code = conn:request("$JS.API.DIRECT.GET.KV_" .. name, body, 1)
-    if code ~= errors.NO_JETSTREAM then return end
-    core.sleep(0.02)
+    local _, _, code = conn:request("$JS.API.DIRECT.GET.KV_" .. name, body, 0.2)
+    if code ~= errors.TIMEOUT then return end
   until core.mono() >= deadline
 end
 
@@ -220,6 +219,7 @@ end
 function KV:each(filter)
   local handle, message, code = open_watch(self, filter, { ignore_deletes = true }, 2)
   if not handle then return nil, message, code end
+  self.connection:own(handle)
   local function step()
     if not handle then return nil end
     local event, why
@@ -283,7 +283,9 @@ function KV:watch(filter, opts)
   local checked = options.apply(WATCH_OPTIONS, opts, 2)
   local handle, message, code = open_watch(self, filter, checked, 2)
   if not handle then return nil, message, code end
-  return kv_watcher.new(handle)
+  local watcher = kv_watcher.new(handle)
+  self.connection:own(watcher)
+  return watcher
 end
 
 --- What the bucket is and holds.

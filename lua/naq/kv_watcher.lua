@@ -94,13 +94,14 @@ function Watcher:dispatch(seconds, fn)
   return count
 end
 
---- End it. Safe twice; the collector does the same in its own time.
+--- End it. Safe twice; closing the connection does it as well, and the collector does the same in its own time.
 function Watcher:stop()
   local handle = self.core
   self.core = nil
   if handle then handle:close() end
 end
 
+Watcher.close = Watcher.stop -- what a connection calls when it is closed
 Watcher.__close = Watcher.stop
 
 return kv_watcher
