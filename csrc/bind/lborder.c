@@ -80,6 +80,12 @@ int64_t lnaq_checkint64(lua_State *L, int index) {
 }
 #endif
 
+const char *lnaq_checkname(lua_State *L, int index) {
+    size_t n;
+    const char *name = luaL_checklstring(L, index, &n);
+    return strlen(name) == n ? name : "(with a NUL inside)";
+}
+
 /* Push the field and tell whether it is there; raises when its type is another. */
 static int field(lua_State *L, int index, const char *name, int type) {
     index = lnaq_absindex(L, index);

@@ -43,6 +43,10 @@ int lnaq_isinteger(lua_State *L, int index);
 void lnaq_pushint64(lua_State *L, int64_t n);
 int64_t lnaq_checkint64(lua_State *L, int index);
 
+/* A string that C will read as a name or key. One with a NUL inside, which C would cut there, comes
+ * back as one that no check of names lets pass. */
+const char *lnaq_checkname(lua_State *L, int index);
+
 /* Optional string, number and boolean fields of the table at index. A wrong type raises, naming the
  * field. */
 const char *lnaq_optfield(lua_State *L, int index, const char *name, const char *fallback);

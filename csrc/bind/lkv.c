@@ -10,8 +10,8 @@
 
 static int lnaq_conn_kv_get(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *key = luaL_checkstring(L, 3);
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *key = lnaq_checkname(L, 3);
     bool direct = lua_toboolean(L, 4);
     naq_buf *value = lnaq_newbytes(L);
     naq_kv_entry entry;
@@ -29,8 +29,8 @@ static int lnaq_conn_kv_get(lua_State *L) {
 static int put(lua_State *L, int64_t expected) {
     naq_conn *c = lnaq_checkconn(L, 1);
     size_t len;
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *key = luaL_checkstring(L, 3);
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *key = lnaq_checkname(L, 3);
     const char *value = luaL_checklstring(L, 4, &len);
     uint64_t revision;
     naq_err err;
@@ -54,8 +54,8 @@ static int lnaq_conn_kv_update(lua_State *L) {
 static int lnaq_conn_kv_create(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
     size_t len;
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *key = luaL_checkstring(L, 3);
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *key = lnaq_checkname(L, 3);
     const char *value = luaL_checklstring(L, 4, &len);
     uint64_t revision;
     naq_err err;
@@ -71,8 +71,8 @@ typedef naq_status (*remover)(naq_conn *c, const char *bucket, const char *key, 
 
 static int remove_key(lua_State *L, remover removed) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *key = luaL_checkstring(L, 3);
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *key = lnaq_checkname(L, 3);
     int64_t expected = lua_isnoneornil(L, 4) ? -1 : lnaq_checkint64(L, 4);
     luaL_argcheck(L, expected >= -1, 4, "a revision expected");
     naq_err err;
@@ -121,8 +121,8 @@ static void push_row(lua_State *L, const row *r, const char *bytes) {
 
 static int lnaq_conn_kv_entries(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *filter = luaL_optstring(L, 3, ">");
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *filter = lua_isnoneornil(L, 3) ? ">" : lnaq_checkname(L, 3);
     naq_buf *rows = lnaq_newbytes(L);
     naq_err err;
     naq_status status = naq_pool_check(c, &err);
@@ -153,8 +153,8 @@ static bool collect_key(void *ctx, const char *key, const void *value, size_t le
 
 static int lnaq_conn_kv_keys(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *filter = luaL_optstring(L, 3, ">");
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *filter = lua_isnoneornil(L, 3) ? ">" : lnaq_checkname(L, 3);
     naq_buf *keys = lnaq_newbytes(L);
     naq_err err;
     naq_status status = naq_pool_check(c, &err);

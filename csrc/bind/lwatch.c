@@ -15,8 +15,8 @@ typedef struct lnaq_watch {
 
 int lnaq_conn_kv_watch(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = luaL_checkstring(L, 2);
-    const char *filter = luaL_optstring(L, 3, ">");
+    const char *bucket = lnaq_checkname(L, 2);
+    const char *filter = lua_isnoneornil(L, 3) ? ">" : lnaq_checkname(L, 3);
     naq_kv_watch_options o = {0};
     if (!lua_isnoneornil(L, 4)) {
         luaL_checktype(L, 4, LUA_TTABLE);
