@@ -28,7 +28,7 @@
 
 enum {
     SLICE_MS = 250,
-    HEARTBEAT_MS = 5000,
+    HEARTBEAT_MS = 3000,
     SILENCE_MS = 2 * HEARTBEAT_MS + 1000,
     LEAST_ASK_MS = 500, /* a new consumer takes a round trip, however short the caller's time */
     MOST_ASK_MS = 5000,

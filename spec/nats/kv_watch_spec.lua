@@ -1,0 +1,405 @@
+-- kv:watch(): what stands in a bucket and each change, through whatever happens to server and connection.
+
+local core = require("naq.core")
+local naq = require("naq")
+local support = require("spec.support")
+local eventually, nats = support.eventually, support.nats
+
+local function connect(server) return assert(naq.connection({ servers = { server.url } })) end
+
+-- "put k=v", "delete k", "up_to_date"
+local function told(event)
+  if not event then return nil end
+  local text = event.operation
+  if event.key then text = text .. " " .. event.key end
+  if event.value then text = text .. "=" .. event.value end
+  return text
+end
+
+-- The next n events; fails when one does not come in time.
+local function take(watcher, n, seconds)
+  local list = {}
+  for i = 1, n do
+    local event, message = watcher:next(seconds or 5)
+    list[i] = told(event) or error(("event %d: %s"):format(i, message), 2)
+  end
+  return list
+end
+
+describe("a watcher", function()
+  local server, conn, js
+
+  setup(function()
+    server = nats.start()
+    conn = connect(server)
+    js = conn:jetstream()
+  end)
+
+  teardown(function()
+    conn:close()
+    server:stop()
+  end)
+
+  local function bucket(options) return assert(js:kv(support.fresh_name(), options)) end
+
+  local function consumers(kv)
+    local answer = assert(conn:request("$JS.API.STREAM.INFO.KV_" .. kv.name))
+    return assert(core.decode(answer)).state.consumer_count
+  end
+
+  it("tells what stands there, that this was all, and then each change", function()
+    local kv = bucket()
+    assert(kv:put("a", "1"))
+    assert(kv:put("b", "1"))
+    assert(kv:put("a", "2"))
+    assert(kv:delete("b"))
+    local watcher = assert(kv:watch())
+    assert.same({ "put a=2", "delete b", "up_to_date" }, take(watcher, 3))
+    local revision = assert(kv:put("c", ""))
+    local event = assert(watcher:next(2))
+    assert.same({ "put", "c", "", revision }, { event.operation, event.key, event.value, event.revision })
+    assert.is_true(math.abs(event.created - core.now()) < 60)
+    assert(kv:purge("a"))
+    assert(kv:delete("c"))
+    assert.same({ "purge a", "delete c" }, take(watcher, 2))
+    watcher:stop()
+    eventually(function() return consumers(kv) == 0 end, 5, "the consumer to be removed")
+  end)
+
+  it("tells at once that an empty bucket is up to date", function()
+    local watcher = assert(bucket():watch("k"))
+    assert.equal("up_to_date", told(watcher:next(1)))
+    watcher:stop()
+  end)
+
+  it("waits as long as it is told to", function()
+    local watcher = assert(bucket():watch(nil, { updates_only = true }))
+    for _, seconds in ipairs({ 0, 0.05, 0.6 }) do
+      local begin = core.mono()
+      local event, message, code = watcher:next(seconds)
+      local took = core.mono() - begin
+      assert.is_nil(event)
+      assert.equal("TIMEOUT", code)
+      assert.truthy(message:find(("nothing in %d ms"):format(seconds * 1000), 1, true), message)
+      assert.is_true(took > seconds - 0.01 and took < seconds + 1, took)
+    end
+    assert.is_false(pcall(watcher.next, watcher, -1))
+    assert.is_false(pcall(watcher.next, watcher, "1"))
+    watcher:stop()
+  end)
+
+  it("sees what matches its filter only", function()
+    local kv = bucket()
+    for _, key in ipairs({ "a.1", "a.2", "b.1", "a.1.x" }) do
+      assert(kv:put(key, "v"))
+    end
+    local some = assert(kv:watch("a.*"))
+    assert.same({ "put a.1=v", "put a.2=v", "up_to_date" }, take(some, 3))
+    local one = assert(kv:watch("a.1"))
+    assert.same({ "put a.1=v", "up_to_date" }, take(one, 2))
+    assert(kv:put("b.1", "w"))
+    assert(kv:put("a.1", "w"))
+    assert.same({ "put a.1=w" }, take(some, 1))
+    assert.same({ "put a.1=w" }, take(one, 1))
+    some:stop()
+    one:stop()
+  end)
+
+  it("has options for history, updates alone, no deletions, no values", function()
+    local kv = bucket({ history = 4 })
+    assert(kv:put("a", "1"))
+    assert(kv:put("b", "1"))
+    assert(kv:put("a", "2"))
+    assert(kv:delete("b"))
+    local history = assert(kv:watch(">", { history = true }))
+    assert.same({ "put a=1", "put b=1", "put a=2", "delete b", "up_to_date" }, take(history, 5))
+    local live = assert(kv:watch(">", { ignore_deletes = true }))
+    assert.same({ "put a=2", "up_to_date" }, take(live, 2))
+    local updates = assert(kv:watch(">", { updates_only = true }))
+    local bare = assert(kv:watch("a", { headers_only = true }))
+    assert.same({ "put a=", "up_to_date" }, take(bare, 2))
+    assert(kv:delete("a"))
+    assert(kv:put("a", "3"))
+    assert.same({ "delete a", "put a=3" }, take(history, 2))
+    assert.same({ "put a=3" }, take(live, 1))
+    assert.same({ "delete a", "put a=3" }, take(updates, 2))
+    for _, watcher in ipairs({ history, live, updates, bare }) do
+      watcher:stop()
+    end
+  end)
+
+  it("iterates until nothing comes, and ends when it is stopped in the loop", function()
+    local kv = bucket()
+    for i = 1, 5 do
+      assert(kv:put("k" .. i, "v"))
+    end
+    local watcher, n = assert(kv:watch()), 0
+    for event in watcher:each(0.05) do
+      if event.key then n = n + 1 end
+    end
+    assert.equal(5, n)
+    assert(kv:put("k6", "v"))
+    for event in watcher:each() do
+      assert.equal("k6", event.key)
+      watcher:stop()
+    end
+  end)
+
+  it("calls a function for each event, on the thread that asks for it", function()
+    local kv = bucket()
+    assert(kv:put("a", "1"))
+    local watcher, list = assert(kv:watch()), {}
+    local function note(event) list[#list + 1] = told(event) end
+    assert.equal(2, watcher:dispatch(0.05, note))
+    assert(kv:put("b", "2"))
+    assert(kv:put("c", "3"))
+    assert.same({ "put a=1", "up_to_date" }, list) -- nothing behind our back
+    for _ = 1, 2 do
+      assert.equal(1, watcher:dispatch(5, function(event)
+        note(event)
+        return false
+      end))
+    end
+    assert.same({ "put a=1", "up_to_date", "put b=2", "put c=3" }, list)
+    assert.error_matches(
+      function()
+        kv:put("d", "4")
+        watcher:dispatch(5, function() error("mine", 0) end)
+      end,
+      "mine"
+    )
+    assert(kv:put("e", "5"))
+    assert.same({ "put e=5" }, take(watcher, 1))
+    assert(kv:put("f", "6"))
+    assert.equal(1, watcher:dispatch(5, function() watcher:stop() end))
+    assert.is_false(pcall(watcher.dispatch, watcher, 1, note))
+  end)
+
+  it("keeps nothing back and loses nothing when nobody takes what it has", function()
+    local kv = bucket()
+    local watcher = assert(kv:watch())
+    assert.equal("up_to_date", told(watcher:next(1)))
+    local N, value = 60000, ("v"):rep(1000) -- 60 MB: flow control halts the server before that
+    for i = 1, N do
+      conn:publish(("$KV.%s.k%d"):format(kv.name, i), value)
+    end
+    eventually(function() return kv:get("k" .. N) end, 60, "the last write")
+    for i = 1, N do
+      local event, message = watcher:next(20)
+      if not event then error(("event %d: %s"):format(i, message)) end
+      if event.key ~= "k" .. i then error(("%s instead of k%d"):format(event.key, i)) end
+    end
+    assert.equal("TIMEOUT", select(3, watcher:next(0)))
+    watcher:stop()
+    assert(kv:destroy())
+  end)
+
+  it("finds out by itself that its consumer is gone", function()
+    local kv = bucket()
+    local watcher = assert(kv:watch())
+    assert.equal("up_to_date", told(watcher:next(1)))
+    local list = assert(core.decode(assert(conn:request("$JS.API.CONSUMER.LIST.KV_" .. kv.name))))
+    local name = list.consumers[1].name
+    assert(conn:request(("$JS.API.CONSUMER.DELETE.KV_%s.%s"):format(kv.name, name)))
+    assert(kv:put("k", "v"))
+    assert.same({ "put k=v" }, take(watcher, 1, 30)) -- two heartbeats missed
+    watcher:stop()
+  end)
+
+  it("begins anew with a bucket that was deleted and made again", function()
+    local name = support.fresh_name()
+    local kv = assert(js:kv(name))
+    for i = 1, 5 do
+      assert(kv:put("old" .. i, "v"))
+    end
+    local watcher = assert(kv:watch())
+    take(watcher, 6)
+    assert(kv:destroy())
+    kv = assert(js:kv(name))
+    assert(kv:put("new", "v"))
+    assert.same({ "reset", "put new=v", "up_to_date" }, take(watcher, 3, 30))
+    assert(kv:destroy())
+    local event, message, code
+    repeat
+      event, message, code = watcher:next(30)
+    until code ~= "TIMEOUT"
+    assert.is_nil(event)
+    assert.equal("CONFIGURATION", code)
+    assert.truthy(message:find(name, 1, true), message)
+    watcher:stop()
+  end)
+
+  it("may be stopped twice, and raises when used after that", function()
+    local watcher = assert(bucket():watch())
+    watcher:stop()
+    watcher:stop()
+    for _, method in ipairs({ "next", "each", "dispatch" }) do
+      local ok, message = pcall(function()
+        local got = watcher[method](watcher, 1, print)
+        return got
+      end)
+      assert.is_false(ok)
+      assert.matches("kv_watch_spec.lua:%d+: this watcher is stopped", message)
+    end
+  end)
+
+  it("ends with its connection", function()
+    local c = connect(server)
+    local watcher = assert(assert(c:jetstream():kv(support.fresh_name())):watch())
+    c:close()
+    assert.is_false(pcall(watcher.next, watcher, 1))
+    watcher:stop()
+  end)
+
+  it("may be collected, before and after its connection, with an eager collector", function()
+    collectgarbage("setpause", 50)
+    collectgarbage("setstepmul", 1000)
+    local name = support.fresh_name()
+    assert(js:kv(name)):put("k", ("v"):rep(1000))
+    for i = 1, 30 do
+      local c = connect(server)
+      local kv = assert(c:jetstream():kv(name))
+      local watcher = assert(kv:watch())
+      if i % 3 == 0 then watcher:next(1) end
+      if i % 5 == 0 then watcher:stop() end
+      local handle = c.core:kv_watch(name) -- the core's own, which closing the connection leaves open
+      if i % 2 == 0 then c:close() end
+      local begin = core.mono()
+      c, kv, watcher = nil, nil, nil -- luacheck: ignore
+      collectgarbage()
+      assert.equal("put", assert(handle:next(2)).operation)
+      if i % 4 == 0 then handle:close() end
+      handle = nil -- luacheck: ignore
+      collectgarbage()
+      assert.is_true(core.mono() - begin < 2)
+    end
+    collectgarbage("setpause", 200)
+    collectgarbage("setstepmul", 100)
+  end)
+
+  it("works from a coroutine, and is taken over by another", function()
+    local kv = bucket()
+    local watcher
+    coroutine.wrap(function()
+      watcher = assert(kv:watch())
+      assert.equal("up_to_date", told(watcher:next(1)))
+    end)()
+    assert(kv:put("k", "v"))
+    local event = coroutine.wrap(function() return watcher:next(1) end)()
+    assert.equal("put k=v", told(event))
+    watcher:stop()
+  end)
+end)
+
+describe("a watcher whose server", function()
+  local server, conn, kv, watcher
+
+  before_each(function()
+    server = nats.start()
+    conn = connect(server)
+    kv = assert(conn:jetstream():kv("settings"))
+  end)
+
+  after_each(function()
+    watcher:stop()
+    conn:close()
+    server:stop()
+  end)
+
+  -- Another connection: the watcher's own may still be waiting to reconnect.
+  local function write(from, to)
+    local other = connect(server)
+    local theirs = assert(other:jetstream():kv("settings", { create = false }))
+    for i = from, to do
+      assert(theirs:put("k" .. i, tostring(i)))
+    end
+    other:close()
+  end
+
+  local function expected(from, to)
+    local list = {}
+    for i = from, to do
+      list[#list + 1] = ("put k%d=%d"):format(i, i)
+    end
+    return list
+  end
+
+  it("restarts goes on behind what it saw", function()
+    write(1, 10)
+    watcher = assert(kv:watch())
+    take(watcher, 11)
+    for round = 1, 3 do
+      write(round * 10 + 1, round * 10 + 5)
+      if round == 2 then server:kill() end
+      server:restart()
+      write(round * 10 + 6, round * 10 + 10)
+      assert.same(expected(round * 10 + 1, round * 10 + 10), take(watcher, 10, 20))
+    end
+    assert.equal("TIMEOUT", select(3, watcher:next(0.2)))
+  end)
+
+  it("restarts while it tells what stands there goes on, too", function()
+    for i = 1, 30000 do
+      conn:publish("$KV.settings.k" .. i, tostring(i))
+    end
+    eventually(function() return kv:get("k30000") end, 20, "the last write")
+    watcher = assert(kv:watch())
+    local list = take(watcher, 100)
+    server:restart()
+    for i = 101, 30001 do
+      list[i] = take(watcher, 1, 20)[1]
+    end
+    assert.equal("up_to_date", table.remove(list))
+    assert.same(expected(1, 30000), list)
+  end)
+
+  it("is away for longer than it waits says TIMEOUT, and nothing is lost", function()
+    watcher = assert(kv:watch(nil, { updates_only = true }))
+    server:halt()
+    for _ = 1, 3 do
+      local begin = core.mono()
+      assert.equal("TIMEOUT", select(3, watcher:next(0.3)))
+      assert.is_true(core.mono() - begin < 2)
+    end
+    server:restart()
+    write(1, 5)
+    assert.same(expected(1, 5), take(watcher, 5, 20))
+  end)
+
+  it("is frozen goes on when it thaws", function()
+    watcher = assert(kv:watch())
+    assert.equal("up_to_date", told(watcher:next(1)))
+    server:freeze()
+    assert.equal("TIMEOUT", select(3, watcher:next(0.3)))
+    server:thaw()
+    write(1, 5)
+    assert.same(expected(1, 5), take(watcher, 5, 20))
+  end)
+
+  it("loses a bucket in memory begins anew when there is one again", function()
+    local memory = assert(conn:jetstream():kv("memory", { storage = "memory" }))
+    assert(memory:put("a", "1"))
+    watcher = assert(memory:watch())
+    take(watcher, 2)
+    server:restart()
+    local code
+    repeat
+      code = select(3, watcher:next(5))
+    until code ~= "TIMEOUT"
+    assert.equal("CONFIGURATION", code)
+    memory = assert(conn:jetstream():kv("memory", { storage = "memory" }))
+    assert(memory:put("b", "2"))
+    assert.same({ "reset", "put b=2", "up_to_date" }, take(watcher, 3, 20))
+  end)
+
+  it("is gone may be collected without a wait", function()
+    watcher = assert(kv:watch())
+    local handle = conn.core:kv_watch("settings") -- luacheck: ignore
+    server:halt()
+    eventually(function() return select(3, watcher:next(0)) == "TIMEOUT" end)
+    local begin = core.mono()
+    handle = nil -- luacheck: ignore
+    collectgarbage()
+    assert.is_true(core.mono() - begin < 0.5)
+  end)
+end)
