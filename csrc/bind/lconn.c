@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bind/lmessaging.h"
+#include "nats/events.h"
 #include "nats/pool.h"
 
 const char LNAQ_CONN_MT[] = "naq.conn";
@@ -89,6 +90,7 @@ void lnaq_conn_options(lua_State *L, int index, naq_conn_options *out,
     int attempts = (int)lnaq_optnumber(L, index, "max_reconnect_attempts", -1);
     out->max_reconnect = attempts < 0 ? 0 : attempts == 0 ? NAQ_RECONNECT_NEVER : attempts;
     out->max_pings_out = (int)lnaq_optnumber(L, index, "max_outstanding_pings", 0);
+    out->pool_size = (int)lnaq_optnumber(L, index, "pool_size", 0);
 }
 
 naq_conn *lnaq_checkconn(lua_State *L, int index) {
@@ -102,10 +104,11 @@ int lnaq_connect(lua_State *L) {
     const char *servers[LNAQ_SERVERS_MAX + 1];
     lnaq_conn_options(L, 1, &o, servers);
     lnaq_conn *h = lua_newuserdata(L, sizeof *h);
-    h->conn = NULL;
+    *h = (lnaq_conn){0};
     luaL_setmetatable(L, LNAQ_CONN_MT);
     naq_err err;
     if (naq_pool_acquire(&h->conn, &o, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    h->seen = naq_events_last(naq_conn_events_peek(h->conn));
     return 1;
 }
 
@@ -124,36 +127,8 @@ static int lnaq_conn_close(lua_State *L) {
     return lnaq_conn_gc(L);
 }
 
-static void set_text(lua_State *L, const char *name, const char *text) {
-    if (text[0] == '\0') return; /* not known */
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
-static int lnaq_conn_info(lua_State *L) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    naq_err err;
-    naq_server_info info;
-    int64_t rtt_us;
-    if (naq_pool_check(c, &err) != NAQ_OK) return lnaq_fail(L, &err);
-    if (naq_conn_rtt(c, &rtt_us, &err) != NAQ_OK) return lnaq_fail(L, &err);
-    naq_conn_info(c, &info);
-    lua_createtable(L, 0, 7);
-    set_text(L, "url", info.url);
-    set_text(L, "server_id", info.id);
-    set_text(L, "server_name", info.name);
-    set_text(L, "version", info.version);
-    set_text(L, "cluster", info.cluster);
-    lnaq_pushint64(L, info.max_payload);
-    lua_setfield(L, -2, "max_payload");
-    lua_pushnumber(L, (lua_Number)rtt_us / 1e6);
-    lua_setfield(L, -2, "rtt");
-    return 1;
-}
-
 static const luaL_Reg CONN_METHODS[] = {
     {"close", lnaq_conn_close},
-    {"info", lnaq_conn_info},
     {NULL, NULL},
 };
 
@@ -164,6 +139,7 @@ void lnaq_conn_open_class(lua_State *L) {
     lnaq_newclass(L, LNAQ_CONN_MT, CONN_METHODS, lnaq_conn_gc);
     luaL_getmetatable(L, LNAQ_CONN_MT);
     lua_getfield(L, -1, "__index");
+    luaL_setfuncs(L, LNAQ_STATE_METHODS, 0);
     luaL_setfuncs(L, LNAQ_REQUEST_METHODS, 0);
     luaL_setfuncs(L, LNAQ_SUB_METHODS, 0);
     luaL_setfuncs(L, LNAQ_PULL_METHODS, 0);

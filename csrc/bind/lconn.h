@@ -1,8 +1,8 @@
 /* lconn.h -- the connection object of Lua: a counted handle on a pooled naq_conn.
  *
  * Its methods live in several files, one for each thing they do: lconn.c (the connection itself),
- * lstream.c (layout, stored messages), lkv.c (buckets, records) and lpublish.c. lmodule.c calls
- * lnaq_conn_open_class() once a state. */
+ * lstate.c (what it says about itself), lstream.c (layout, stored messages), lkv.c (buckets,
+ * records) and lpublish.c. lmodule.c calls lnaq_conn_open_class() once a state. */
 #ifndef NAQ_BIND_LCONN_H
 #define NAQ_BIND_LCONN_H
 
@@ -12,10 +12,12 @@
 
 typedef struct lnaq_conn {
     naq_conn *conn; /* NULL: closed */
+    uint64_t seen;  /* the number of the last event that it was told */
 } lnaq_conn;
 
 extern const char LNAQ_CONN_MT[];
 
+extern const luaL_Reg LNAQ_STATE_METHODS[];
 extern const luaL_Reg LNAQ_STREAM_METHODS[];
 extern const luaL_Reg LNAQ_KV_METHODS[];
 extern const luaL_Reg LNAQ_PUBLISH_METHODS[];
@@ -30,6 +32,11 @@ naq_conn *lnaq_checkconn(lua_State *L, int index);
 
 /* core.connect(opts) */
 int lnaq_connect(lua_State *L);
+
+/* The pool as a whole (lpool.c). */
+int lnaq_connection_stats(lua_State *L);
+int lnaq_close_connections(lua_State *L);
+int lnaq_test_connection(lua_State *L);
 
 enum { LNAQ_SERVERS_MAX = 16 };
 

@@ -26,6 +26,9 @@ static const luaL_Reg CORE[] = {
     {"letter", lnaq_core_letter},
     {"revive", lnaq_core_revive},
     {"connect", lnaq_connect},
+    {"connection_stats", lnaq_connection_stats},
+    {"close_connections", lnaq_close_connections},
+    {"test_connection", lnaq_test_connection},
     {"libnats_version", lnaq_libnats_version},
 #if LUA_VERSION_NUM >= 504
     {"lua_files", lnaq_lua_files},

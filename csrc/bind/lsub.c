@@ -146,8 +146,7 @@ static void on_event(void *ctx) {
 
 static int lnaq_dispatcher_gc(lua_State *L) {
     lnaq_dispatcher *h = luaL_checkudata(L, 1, DISPATCHER_MT);
-    naq_err ignored;
-    if (h->conn != NULL && naq_pool_check(h->conn, &ignored) == NAQ_OK) {
+    if (h->conn != NULL && naq_pool_ours(h->conn)) {
         naq_events_unlisten(naq_conn_events_peek(h->conn), &h->listener);
         naq_pool_release(h->conn);
     }

@@ -103,16 +103,29 @@ void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size);
 const char *naq_libnats_version(void);
 
 void naq_conn_info(naq_conn *c, naq_server_info *out);
+/* Of the server connected to, without its secrets; "" while there is none; not blocking. */
+void naq_conn_url(naq_conn *c, char *out, size_t size);
 /* The id of the server connected to, "" while there is none; not blocking. */
 void naq_conn_server_id(naq_conn *c, char *out, size_t size);
 /* How many servers the cluster has; 1 when it is not one. [blocks] as naq_conn_info. */
 int naq_conn_cluster_size(naq_conn *c);
-naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err); /* [blocks] */
+naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *err); /* [blocks] */
 bool naq_conn_up(naq_conn *c);         /* connected right now; not blocking */
 bool naq_conn_lost(const naq_conn *c); /* has no server now; never waits, known a moment late */
+/* [blocks] Until it has a server, or is closed: what is left of the time, 0 when it is over.
+ * libnats holds the connection's lock while it tries to reconnect, so whatever has a time of its
+ * own waits here first. */
+int64_t naq_conn_await(naq_conn *c, int64_t ms);
 bool naq_conn_dead(naq_conn *c);      /* closed for good: reconnecting was given up; not blocking */
 int naq_conn_reconnects(naq_conn *c); /* how often it was lost and restored; not blocking */
 int64_t naq_conn_max_payload(naq_conn *c);
+
+/* "connected", "reconnecting", "closed" ...; not blocking. */
+const char *naq_conn_state_name(naq_conn *c);
+typedef struct naq_conn_counts {
+    uint64_t in_msgs, in_bytes, out_msgs, out_bytes;
+} naq_conn_counts;
+void naq_conn_count(naq_conn *c, naq_conn_counts *out);
 
 /* [blocks] One request and its answer. On NAQ_OK the answer's bytes are appended to answer. status
  * header 503 (no responders): NAQ_NO_JETSTREAM for $JS. subjects, else NAQ_CONNECTION. */

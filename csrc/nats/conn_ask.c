@@ -15,9 +15,16 @@ static naq_status explain(naq_conn *c, naq_err *err) {
     return err->status;
 }
 
+static naq_status without_server(naq_conn *c, int64_t ms, naq_err *err) {
+    return naq_fail(err, NAQ_CONNECTION, "%s: the connection is lost, and not back after %lld ms",
+                    c->servers, (long long)ms);
+}
+
 naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err) {
+    int64_t left = naq_conn_await(c, timeout_ms);
+    if (left == 0) return without_server(c, timeout_ms, err);
     atomic_store(&c->unsaid, false);
-    natsStatus s = natsConnection_FlushTimeout(c->nc, timeout_ms);
+    natsStatus s = natsConnection_FlushTimeout(c->nc, left);
     if (s == NATS_OK) return NAQ_OK;
     atomic_store(&c->unsaid, true);
     naq_from_nats(err, s, 0, "%s", c->servers);
@@ -54,9 +61,11 @@ naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size
                         const naq_conn_header *headers, size_t n, int64_t timeout_ms,
                         naq_conn_answer **answer, naq_err *err) {
     uint64_t mark = naq_conn_denials(c);
+    int64_t left = naq_conn_await(c, timeout_ms);
+    if (left == 0) return without_server(c, timeout_ms, err);
     natsMsg *m = NULL;
     natsStatus s = make_message(&m, subject, data, len, headers, n);
-    if (s == NATS_OK) s = natsConnection_RequestMsg(answer, c->nc, m, timeout_ms);
+    if (s == NATS_OK) s = natsConnection_RequestMsg(answer, c->nc, m, left);
     naq_status status = NAQ_OK;
     if (s != NATS_OK)
         status = request_failed(c, s, subject, timeout_ms, mark, err);

@@ -32,6 +32,17 @@ void naq_conn_server_id(naq_conn *c, char *out, size_t size) {
     if (natsConnection_GetConnectedServerId(c->nc, out, size) != NATS_OK) out[0] = '\0';
 }
 
+void naq_conn_url(naq_conn *c, char *out, size_t size) {
+    char url[320];
+    naq_url u;
+    out[0] = '\0';
+    if (naq_conn_lost(c) || natsConnection_GetConnectedUrl(c->nc, url, sizeof url) != NATS_OK ||
+        !naq_url_parse(&u, url))
+        return;
+    (void)naq_url_public(&u, out, size);
+    naq_url_clear(&u);
+}
+
 /* Asks the server once and remembers by its id, which is new each time it starts. */
 static void look(naq_conn *c, naq_server_info *info, int *cluster_size) {
     char url[320] = "", id[64];
@@ -80,9 +91,32 @@ int naq_conn_cluster_size(naq_conn *c) {
     return n;
 }
 
-naq_status naq_conn_rtt(naq_conn *c, int64_t *us, naq_err *err) {
+const char *naq_conn_state_name(naq_conn *c) {
+    if (atomic_load(&c->end) != NAQ_CONN_OPEN) return "closed";
+    if (naq_conn_lost(c)) return "reconnecting"; /* when its lock may be held for long */
+    switch (natsConnection_Status(c->nc)) {
+    case NATS_CONN_STATUS_CONNECTED:
+        return "connected";
+    case NATS_CONN_STATUS_CLOSED:
+        return "closed";
+    default:
+        return "reconnecting";
+    }
+}
+
+void naq_conn_count(naq_conn *c, naq_conn_counts *out) {
+    natsStatistics *s = NULL;
+    uint64_t reconnects;
+    memset(out, 0, sizeof *out);
+    if (natsStatistics_Create(&s) == NATS_OK && natsConnection_GetStats(c->nc, s) == NATS_OK)
+        (void)natsStatistics_GetCounts(s, &out->in_msgs, &out->in_bytes, &out->out_msgs,
+                                       &out->out_bytes, &reconnects);
+    natsStatistics_Destroy(s);
+}
+
+naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *err) {
     int64_t begin = naq_wall_us();
-    naq_status status = naq_conn_flush(c, 5000, err);
+    naq_status status = naq_conn_flush(c, timeout_ms, err);
     if (status == NAQ_OK) *us = naq_wall_us() - begin;
     return status;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "nats/conn_state.h"
 
 void naq_conn_quiet(naq_conn *c, bool quiet) {
@@ -44,13 +45,10 @@ static void on_reconnected(natsConnection *nc, void *closure) {
 static void on_lame_duck(natsConnection *nc, void *closure) {
     naq_conn *c = closure;
     char url[256];
-    if (natsConnection_GetConnectedUrl(nc, url, sizeof url) != NATS_OK) url[0] = '\0';
-    const char *at = strrchr(url, '@'); /* what stands before it is secret */
+    (void)nc;
+    naq_conn_url(c, url, sizeof url);
     naq_events_add(&c->events, NAQ_EVENT_LAME_DUCK, loud(c, NAQ_WARNING),
-                   "%s is about to shut down (lame duck mode)",
-                   url[0] == '\0' ? c->servers
-                   : at != NULL   ? at + 1
-                                  : url);
+                   "%s is about to shut down (lame duck mode)", url[0] != '\0' ? url : c->servers);
 }
 
 /* Refused subjects come here, beside the request that then hears nothing; and consumers that are
@@ -82,6 +80,17 @@ void naq_conn_slow(naq_conn *c, const char *subject) {
 
 struct naq_events *naq_conn_events_peek(naq_conn *c) {
     return &c->events;
+}
+
+int64_t naq_conn_await(naq_conn *c, int64_t ms) {
+    int64_t end = naq_mono_ms() + ms, left = ms;
+    while (left > 0) {
+        uint64_t seen = naq_events_last(&c->events);
+        if (!naq_conn_lost(c) || atomic_load(&c->end) != NAQ_CONN_OPEN) return left;
+        (void)naq_events_wait(&c->events, seen, left);
+        left = end - naq_mono_ms();
+    }
+    return 0;
 }
 
 uint64_t naq_conn_denials(naq_conn *c) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 enum { EPISODE_MS = 5000 };
 
@@ -25,9 +26,11 @@ const char *naq_event_name(naq_event_kind kind) {
 void naq_events_init(naq_events *e) {
     memset(e, 0, sizeof *e);
     pthread_mutex_init(&e->mu, NULL);
+    naq_cond_init(&e->more);
 }
 
 void naq_events_destroy(naq_events *e) {
+    pthread_cond_destroy(&e->more);
     pthread_mutex_destroy(&e->mu);
 }
 
@@ -70,6 +73,7 @@ void naq_events_add(naq_events *e, naq_event_kind kind, naq_level level, const c
     e->counts[kind]++;
     for (naq_listener *l = e->listeners; l != NULL; l = l->next)
         l->wake(l->ctx);
+    pthread_cond_broadcast(&e->more);
     pthread_mutex_unlock(&e->mu);
     naq_log(level, "nats: %s", text);
 }
@@ -98,6 +102,17 @@ bool naq_events_next(naq_events *e, uint64_t *seen, naq_event *out) {
         *out = e->ring[next % NAQ_EVENTS_KEPT];
         *seen = next;
     }
+    pthread_mutex_unlock(&e->mu);
+    return there;
+}
+
+bool naq_events_wait(naq_events *e, uint64_t seen, int64_t ms) {
+    struct timespec until = naq_cond_deadline(ms);
+    int over = 0;
+    pthread_mutex_lock(&e->mu);
+    while (e->last <= seen && over == 0)
+        over = pthread_cond_timedwait(&e->more, &e->mu, &until);
+    bool there = e->last > seen;
     pthread_mutex_unlock(&e->mu);
     return there;
 }

@@ -50,6 +50,7 @@ typedef struct naq_episode { /* of something that is reported again and again */
 
 typedef struct naq_events {
     pthread_mutex_t mu; /* guards the rest; only listeners' own locks are taken under it */
+    pthread_cond_t more;
     naq_event ring[NAQ_EVENTS_KEPT];
     uint64_t last; /* number of the newest */
     uint64_t counts[NAQ_EVENT_KINDS];
@@ -70,6 +71,9 @@ uint64_t naq_events_count(naq_events *e, naq_event_kind kind);
 /* The next event after *seen, which is moved to it; false when there is none. Events that fell out
  * of the ring are passed over. */
 bool naq_events_next(naq_events *e, uint64_t *seen, naq_event *out);
+
+/* [blocks] Until there is one after seen; false when the time is over. */
+bool naq_events_wait(naq_events *e, uint64_t seen, int64_t ms);
 
 void naq_events_listen(naq_events *e, naq_listener *l);
 /* When it returns, wake is not running and will not run. Harmless twice. */

@@ -75,9 +75,8 @@ naq_status naq_fetcher_open(naq_fetcher **out, naq_conn *c, const char *stream,
 }
 
 void naq_fetcher_close(naq_fetcher *f, bool wait) {
-    naq_err ignored;
     if (f == NULL) return;
-    if (naq_pool_check(f->conn, &ignored) == NAQ_OK) {
+    if (naq_pool_ours(f->conn)) {
         if (wait)
             naq_unsubscribe(f->conn, f->sub);
         else

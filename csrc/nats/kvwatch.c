@@ -350,9 +350,8 @@ static void let_go(naq_kv_watch *w) {
 }
 
 void naq_kv_watch_close(naq_kv_watch *w) {
-    naq_err forked;
     if (w == NULL) return;
-    if (naq_pool_check(w->c, &forked) == NAQ_OK) {
+    if (naq_pool_ours(w->c)) {
         remove_consumer(w);
         naq_unsubscribe(w->c, w->sub);
     }
@@ -360,9 +359,8 @@ void naq_kv_watch_close(naq_kv_watch *w) {
 }
 
 void naq_kv_watch_drop(naq_kv_watch *w) {
-    naq_err forked;
     if (w == NULL) return;
-    if (w->sub != NULL && naq_pool_check(w->c, &forked) == NAQ_OK) {
+    if (w->sub != NULL && naq_pool_ours(w->c)) {
         natsMsg *m = NULL;
         while (natsSubscription_NextMsg(&m, w->sub, 0) == NATS_OK)
             natsMsg_Destroy(m); /* the subscription may live for long, what it holds is large */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -351,7 +352,7 @@ void naq_pool_retain(naq_conn *c) {
 }
 
 void naq_pool_release(naq_conn *c) {
-    if (c == NULL || !naq_conn_library_here()) return; /* the parent's, not ours */
+    if (c == NULL || !naq_pool_ours(c)) return; /* the parent's, not ours */
     pthread_mutex_lock(&mu);
     entry *last = leave_locked(find_entry_locked(c));
     pthread_mutex_unlock(&mu);
@@ -360,6 +361,10 @@ void naq_pool_release(naq_conn *c) {
 
 naq_status naq_pool_check(const naq_conn *c, naq_err *err) {
     return naq_conn_check(c, err);
+}
+
+bool naq_pool_ours(const naq_conn *c) {
+    return naq_conn_pid(c) == (int)getpid();
 }
 
 /* ---- close ---- */

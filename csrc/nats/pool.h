@@ -14,6 +14,7 @@
 #ifndef NAQ_NATS_POOL_H
 #define NAQ_NATS_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "nats/conn.h"
@@ -28,6 +29,10 @@ void naq_pool_retain(naq_conn *c);
 void naq_pool_release(naq_conn *c);
 /* NAQ_FORKED, NAQ_CLOSED: every use of a handle starts with this, see naq_conn_check(). */
 naq_status naq_pool_check(const naq_conn *c, naq_err *err);
+
+/* Whether c was opened by this process: to be asked before anything of it is let go. What was
+ * opened before a fork is the parent's, with libnats' threads and locks. */
+bool naq_pool_ours(const naq_conn *c);
 
 /* [blocks a moment] Close the connections to any of these servers (NULL: all), after what was
  * published on them has gone out; handles on them answer NAQ_CLOSED. Keys with a connection in

@@ -130,11 +130,10 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
 }
 
 void naq_sub_close(naq_sub *s, bool wait) {
-    naq_err ignored;
     if (s == NULL) return;
     if (s->to != NULL) naq_lane_close(s->to, &s->lane);
     /* After a fork there is nothing to end: libnats' threads and locks are the parent's. */
-    if (naq_pool_check(s->conn, &ignored) == NAQ_OK) {
+    if (naq_pool_ours(s->conn)) {
         pthread_mutex_lock(&s->mu);
         naq_conn *conn = s->conn;
         s->conn = NULL;

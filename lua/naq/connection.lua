@@ -3,8 +3,12 @@
 -- Wraps the core's handle (field `core`). Handles are cheap and belong to one Lua state; several of them,
 -- in several states and threads, share a connection. Closing one gives the connection back to the pool,
 -- which keeps it open for the next.
+local core = require("naq.core")
 local dispatcher = require("naq.dispatcher")
+local event_handlers = require("naq.event_handlers")
 local subscription = require("naq.subscription")
+
+local HEALTH_SECONDS = 2
 
 ---@class naq.Connection
 ---@field core naq.CoreConn
@@ -17,14 +21,15 @@ Connection.__name = "naq.Connection"
 local connection = {}
 
 --- Wrap a core handle, which is the new object's from now on.
----@param core naq.CoreConn
+---@param handle naq.CoreConn
 ---@param config naq.Config  as naq.config resolved it
 ---@return naq.Connection
-function connection.new(core, config)
+function connection.new(handle, config)
   return setmetatable({
-    core = core,
+    core = handle,
     config = config,
     closed = false,
+    handlers = event_handlers.new(),
     owned = setmetatable({}, { __mode = "k" }), -- what has to end with it
   }, Connection)
 end
@@ -70,9 +75,9 @@ end
 ---@param headers? table<string, string>
 ---@return true? done, string? message, naq.Code? code
 function Connection:publish(subject, data, headers)
-  local core = self:use(2)
+  local handle = self:use(2)
   check_string(subject, "subject", 2)
-  local done, message, code = core:publish(subject, data, headers)
+  local done, message, code = handle:publish(subject, data, headers)
   return done, message, code
 end
 
@@ -83,9 +88,9 @@ end
 ---@param headers? table<string, string>
 ---@return string? data, table<string, string>|string headers_or_message, naq.Code? code
 function Connection:request(subject, data, seconds, headers)
-  local core = self:use(2)
+  local handle = self:use(2)
   check_string(subject, "subject", 2)
-  local answer, more, code = core:request(subject, data, check_seconds(seconds, 2), headers)
+  local answer, more, code = handle:request(subject, data, check_seconds(seconds, 2), headers)
   return answer, more, code
 end
 
@@ -94,6 +99,70 @@ end
 function Connection:info()
   local info, message, code = self:use(2):info()
   return info, message, code
+end
+
+--- Wait until the server has taken everything published so far.
+---@param seconds? number  nats.flush_timeout
+---@return true? done, string? message, naq.Code? code  TIMEOUT, CONNECTION, CLOSED
+function Connection:flush(seconds)
+  local handle = self:use(2)
+  local done, message, code = handle:flush(check_seconds(seconds, 2) or self.config.nats.flush_timeout)
+  return done, message, code
+end
+
+--- The time to the server and back.
+---@param seconds? number  how long to wait for it: nats.flush_timeout
+---@return number? seconds, string? message, naq.Code? code
+function Connection:rtt(seconds)
+  local handle = self:use(2)
+  local rtt, message, code = handle:rtt(check_seconds(seconds, 2) or self.config.nats.flush_timeout)
+  return rtt, message, code
+end
+
+--- "connected", "reconnecting" (its server is lost) or "closed" (for good, under this handle).
+---@return "connected"|"reconnecting"|"closed"|nil status, string? message, naq.Code? code  FORKED
+function Connection:status()
+  local status, message, code = self:use(2):status()
+  return status, message, code
+end
+
+--- What this connection, which others may share, has done: { in_messages, in_bytes, out_messages,
+--- out_bytes, reconnects, disconnects, slow_consumers, lame_ducks, errors }.
+---@return table<string, integer>? stats, string? message, naq.Code? code  FORKED
+function Connection:stats()
+  local stats, message, code = self:use(2):stats()
+  return stats, message, code
+end
+
+---@class naq.ConnectionHealth
+---@field ok boolean          the server answers
+---@field status string       as status(); "forked" in a process that was forked from the one that connected
+---@field server string?      its URL, without secrets
+---@field rtt number?         seconds
+---@field reconnects integer?
+---@field disconnects integer?
+---@field slow_consumers integer?
+---@field message string?     why it is not ok
+---@field code naq.Code?
+
+--- Ask the server for a sign of life. Never fails: what is wrong stands in the answer.
+---@param seconds? number  2
+---@return naq.ConnectionHealth
+function Connection:health(seconds)
+  local handle = self:use(2)
+  local rtt, message, code = handle:rtt(check_seconds(seconds, 2) or HEALTH_SECONDS)
+  local stats = handle:stats() or {}
+  return {
+    ok = rtt ~= nil,
+    status = handle:status() or "forked",
+    server = rtt and handle:url() or nil,
+    rtt = rtt,
+    reconnects = stats.reconnects,
+    disconnects = stats.disconnects,
+    slow_consumers = stats.slow_consumers,
+    message = message,
+    code = code,
+  }
 end
 
 --- Have an object closed with this handle, unless it was collected before.
@@ -137,8 +206,6 @@ function Connection:subscribe(subject, given, fn)
   return sub, message, code
 end
 
-local function no_events() return 0 end
-
 --- Call the functions of this handle's subscriptions and events for what has come, here and now, on the
 --- calling thread. When nothing has, wait for the first at most that long. An error in one of them comes
 --- out of dispatch(); what waits behind it is for the next call.
@@ -151,7 +218,35 @@ function Connection:dispatch(seconds)
   end
   local made, message, code = dispatcher_of(self)
   if not made then return nil, message, code end
-  return made:run(seconds or 0, no_events)
+  return made:run(seconds or 0, function() return self.handlers:run(self) end)
+end
+
+--- Have a function called when something happens to the connection by itself; it runs in dispatch(), on
+--- this thread. What happens between two calls is kept, the last 32 of it.
+---@param event "disconnected"|"reconnected"|"slow_consumer"|"lame_duck"|"closed"|"error"
+---@param fn fun(event: naq.ConnectionEvent)
+function Connection:on(event, fn)
+  self:use(2)
+  self.handlers:add(self, event, fn, 2)
+end
+
+--- End in order: this handle's subscriptions get no more messages, those with a function are called for what
+--- has come, what was published has gone out, and the handle is closed. Messages that wait in subscriptions
+--- without a function are gone: take them before.
+---@param seconds? number  nats.drain_timeout
+---@return true? done, string? message, naq.Code? code  TIMEOUT; it is closed all the same
+function Connection:drain(seconds)
+  local handle = self:use(2)
+  local deadline = core.mono() + (check_seconds(seconds, 2) or self.config.nats.drain_timeout)
+  local done, message, code = true, nil, nil
+  if self.dispatches then
+    done, message, code = self.dispatches:drain(deadline, function() return self.handlers:run(self) end)
+  end
+  if done and not self.closed then
+    done, message, code = handle:flush(math.max(deadline - core.mono(), 0.001))
+  end
+  self:close()
+  return done, message, code
 end
 
 --- JetStream on this connection: streams, consumers, key-value buckets. Valid as long as this handle is

@@ -6,6 +6,7 @@
 local config = require("naq.config")
 local connection = require("naq.connection")
 local core = require("naq.core")
+local errors = require("naq.errors")
 
 local connections = {}
 
@@ -118,5 +119,88 @@ function connections.uses_jetstream(fn, given)
     return lend(conn, function(...) return fn(conn:jetstream(), ...) end, ...)
   end
 end
+
+--- Connect once, outside the pool, and ask the server for a sign of life: does this configuration work?
+---@param given? table
+---@return true? works, {connect_time: number, rtt: number, url: string}|string timing_or_message, naq.Code? code
+function connections.test_connection(given)
+  local resolved, message, code = config.resolve(given, 2)
+  if not resolved then return nil, message, code end
+  local timing
+  timing, message, code = core.test_connection(config.connect_options(resolved))
+  if not timing then return nil, message, code end
+  return true, timing
+end
+
+-- What no waiting changes.
+local HOPELESS = { CONFIGURATION = true, UNSUPPORTED = true, FORKED = true, AUTH = true }
+local PAUSE, PAUSE_MAX = 0.05, 0.5
+
+--- Try until the server is there, for a program that starts beside it. What waiting cannot change (a refused
+--- login, a configuration that cannot work) is told at once.
+---@param seconds number
+---@param given? table
+---@return true? there, string? message, naq.Code? code  TIMEOUT
+function connections.wait_for_connection(seconds, given)
+  if type(seconds) ~= "number" or not (seconds > 0 and seconds < 1e6) then
+    error("a positive number of seconds expected", 2)
+  end
+  local deadline = core.mono() + seconds
+  local resolved, message, code = config.resolve(given, 2)
+  if not resolved then return nil, message, code end
+  local wanted, pause = config.connect_options(resolved), PAUSE
+  while true do
+    local left = deadline - core.mono()
+    if left <= 0 then break end
+    local timing
+    timing, message, code = core.test_connection(wanted, left)
+    if timing then return true end
+    if HOPELESS[code] then return nil, message, code end
+    core.sleep(math.max(0, math.min(pause, deadline - core.mono())))
+    pause = math.min(pause * 2, PAUSE_MAX)
+  end
+  return nil, ("no connection within %g s: %s"):format(seconds, message or "no time to try"), errors.TIMEOUT
+end
+
+---@class naq.ConnectionNumbers
+---@field opened integer   connections, since the process began
+---@field open integer     now
+---@field active integer   of these, in use
+---@field handles integer  that use them
+---@field reused integer   handles that got a connection which was there
+---@field failed integer   attempts
+---@field reconnects integer
+---@field mean_connect_time number?  seconds; nil before the first
+---@field last_connect_time number?
+
+---@class naq.ConnectionStats: naq.ConnectionNumbers
+---@field pools naq.ConnectionNumbers[]  one for each list of servers and credentials, with `servers` as it may be printed
+
+--- What the pool of this process has done.
+---@return naq.ConnectionStats
+function connections.connection_stats() return core.connection_stats() end
+
+local function check_servers(servers, level)
+  if type(servers) == "string" then return { servers } end
+  if type(servers) ~= "table" or #servers == 0 then
+    error("a server's URL, or a list of them, expected", level + 1)
+  end
+  for i = 1, #servers do
+    if type(servers[i]) ~= "string" then
+      error("a server's URL must be a string, not a " .. type(servers[i]), level + 1)
+    end
+  end
+  return servers
+end
+
+--- Close the pool's connections to any of these servers, whoever uses them: what they published goes out, and
+--- their handles answer CLOSED from then on. Those of a worker in this process stay.
+---@param servers string|string[]
+---@return integer closed
+function connections.close_connections(servers) return core.close_connections(check_servers(servers, 2)) end
+
+--- The same for all connections. They are closed at the end of the process in any case.
+---@return integer closed
+function connections.close_all() return core.close_connections() end
 
 return connections

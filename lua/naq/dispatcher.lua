@@ -1,7 +1,12 @@
 -- dispatcher.lua -- the functions of a connection's subscriptions, run on the program's own thread when it
 -- asks for that. Threads of libnats put messages into the core's dispatcher; they never see Lua.
+local core = require("naq.core")
+local errors = require("naq.errors")
 local message = require("naq.message")
 local subscription = require("naq.subscription")
+
+-- How often draining looks whether the server has sent its last.
+local LOOK_SECONDS = 0.02
 
 ---@class naq.Dispatcher
 local Dispatcher = {}
@@ -12,9 +17,9 @@ local dispatcher = {}
 ---@param conn naq.Connection
 ---@return naq.Dispatcher? dispatcher, string? message, naq.Code? code
 function dispatcher.new(conn)
-  local core, why, code = conn.core:dispatcher()
-  if not core then return nil, why, code end
-  return setmetatable({ conn = conn, core = core, subs = {}, last = 0 }, Dispatcher)
+  local handle, why, code = conn.core:dispatcher()
+  if not handle then return nil, why, code end
+  return setmetatable({ conn = conn, core = handle, subs = {}, last = 0 }, Dispatcher)
 end
 
 --- Subscribe with a function. The subscription is held here until it ends.
@@ -76,6 +81,29 @@ function Dispatcher:run(seconds, run_events)
   ran = ran + deliver(self, self.core:wait(ran > 0 and 0 or seconds))
   if self.conn.closed then return ran end
   return ran + run_events()
+end
+
+--- Ask for no more messages and run what has come or is on its way, until nothing is left.
+---@param deadline number  on the clock of core.mono()
+---@param run_events fun(): integer
+---@return true? done, string? message, naq.Code? code  TIMEOUT
+function Dispatcher:drain(deadline, run_events)
+  for _, sub in pairs(self.subs) do
+    if not sub.closed and not sub.draining then
+      local done, why, code = sub:drain()
+      if not done then return nil, why, code end
+    end
+  end
+  while not self.conn.closed do
+    for _, sub in pairs(self.subs) do
+      tidy(self, sub)
+    end
+    if next(self.subs) == nil then return true end
+    local left = deadline - core.mono()
+    if left <= 0 then return nil, "draining: messages were left when the time was over", errors.TIMEOUT end
+    self:run(math.min(left, LOOK_SECONDS), run_events)
+  end
+  return true
 end
 
 function Dispatcher:close()

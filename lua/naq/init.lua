@@ -118,6 +118,11 @@ for _, name in ipairs({
   "with_kv",
   "uses_connection",
   "uses_jetstream",
+  "test_connection",
+  "wait_for_connection",
+  "connection_stats",
+  "close_connections",
+  "close_all",
 }) do
   lazily(name)
 end

@@ -26,7 +26,7 @@ local LUA_ROWS = {
   { "core" },
   { "errors", "quantity", "server_urls", "version" },
   { "options", "pattern", "yaml" },
-  { "policy", "message", "jetstream_schema" }, -- policy: the options that enqueueing and job files share
+  { "policy", "message", "jetstream_schema", "event_handlers" }, -- policy: the options that enqueueing and job files share
   { "config_table" },
   { "config_keys" },
   { "config_file", "config_listing" },
