@@ -60,7 +60,7 @@ int lnaq_close_connections(lua_State *L) {
         lua_setfield(L, -2, "servers");
         lnaq_conn_options(L, -1, &o, servers);
     }
-    lua_pushnumber(L, naq_pool_close(o.servers));
+    lnaq_pushint64(L, naq_pool_close(o.servers));
     return 1;
 }
 

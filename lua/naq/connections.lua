@@ -19,16 +19,25 @@ function connections.open(resolved)
   return connection.new(handle, resolved)
 end
 
---- A connection. Options as in naq.connect(), flat or in sections.
+-- What another connection was opened with (conn.config) needs no reading again.
+local function resolve(given, level)
+  if type(given) == "table" and given.sources and given.nats then return given end
+  local resolved, message, code = config.resolve(given, level + 1)
+  if not resolved then return nil, message, code end
+  local applied
+  applied, message, code = config.apply_logging(resolved)
+  if not applied then return nil, message, code end
+  return resolved
+end
+
+--- A connection. Options as in naq.connect(), flat or in sections, or the `config` of another connection,
+--- which spares reading the environment and the file again.
 ---@param given? table
 ---@param level? integer  where a misspelt option raises; 1: the calling function
 ---@return naq.Connection? connection, string? message, naq.Code? code
 function connections.connect(given, level)
-  local resolved, message, code = config.resolve(given, (level or 1) + 1)
+  local resolved, message, code = resolve(given, (level or 1) + 1)
   if not resolved then return nil, message, code end
-  local ok
-  ok, message, code = config.apply_logging(resolved)
-  if not ok then return nil, message, code end
   return connections.open(resolved)
 end
 
@@ -93,18 +102,30 @@ function connections.with_kv(bucket, given, fn)
   end)
 end
 
+-- A function that takes a connection from the pool for each call. The configuration is read by the first.
+local function injecting(given, call)
+  local resolved
+  return function(...)
+    local message, code
+    if not resolved then
+      resolved, message, code = resolve(given, 2)
+      if not resolved then return nil, message, code end
+    end
+    local conn
+    conn, message, code = connections.open(resolved)
+    if not conn then return nil, message, code end
+    return lend(conn, call, conn, ...)
+  end
+end
+
 --- A function that calls fn with a connection in front of its own arguments, taken from the pool for each
---- call.
+--- call. The configuration is read by the first call.
 ---@param fn fun(conn: naq.Connection, ...): ...
 ---@param given? table
 ---@return fun(...): ...
 function connections.uses_connection(fn, given)
   check_function(fn, 2)
-  return function(...)
-    local conn, message, code = connections.connect(given, 2)
-    if not conn then return nil, message, code end
-    return lend(conn, fn, conn, ...)
-  end
+  return injecting(given, fn)
 end
 
 --- The same with JetStream in front.
@@ -113,18 +134,14 @@ end
 ---@return fun(...): ...
 function connections.uses_jetstream(fn, given)
   check_function(fn, 2)
-  return function(...)
-    local conn, message, code = connections.connect(given, 2)
-    if not conn then return nil, message, code end
-    return lend(conn, function(...) return fn(conn:jetstream(), ...) end, ...)
-  end
+  return injecting(given, function(conn, ...) return fn(conn:jetstream(), ...) end)
 end
 
 --- Connect once, outside the pool, and ask the server for a sign of life: does this configuration work?
 ---@param given? table
----@return true? works, {connect_time: number, rtt: number, url: string}|string timing_or_message, naq.Code? code
+---@return true? works, {connect_time: number, rtt: number, url: string}|string timing, naq.Code? code
 function connections.test_connection(given)
-  local resolved, message, code = config.resolve(given, 2)
+  local resolved, message, code = resolve(given, 2)
   if not resolved then return nil, message, code end
   local timing
   timing, message, code = core.test_connection(config.connect_options(resolved))
@@ -146,7 +163,7 @@ function connections.wait_for_connection(seconds, given)
     error("a positive number of seconds expected", 2)
   end
   local deadline = core.mono() + seconds
-  local resolved, message, code = config.resolve(given, 2)
+  local resolved, message, code = resolve(given, 2)
   if not resolved then return nil, message, code end
   local wanted, pause = config.connect_options(resolved), PAUSE
   while true do
@@ -174,7 +191,7 @@ end
 ---@field last_connect_time number?
 
 ---@class naq.ConnectionStats: naq.ConnectionNumbers
----@field pools naq.ConnectionNumbers[]  one for each list of servers and credentials, with `servers` as it may be printed
+---@field pools naq.ConnectionNumbers[]  by servers and credentials; each with `servers`, without secrets
 
 --- What the pool of this process has done.
 ---@return naq.ConnectionStats
