@@ -136,6 +136,7 @@ void lnaq_conn_open_class(lua_State *L) {
     lnaq_request_open_class(L);
     lnaq_sub_open_class(L);
     lnaq_pull_open_class(L);
+    lnaq_window_open_class(L);
     lnaq_newclass(L, LNAQ_CONN_MT, CONN_METHODS, lnaq_conn_gc);
     luaL_getmetatable(L, LNAQ_CONN_MT);
     lua_getfield(L, -1, "__index");
@@ -143,6 +144,7 @@ void lnaq_conn_open_class(lua_State *L) {
     luaL_setfuncs(L, LNAQ_REQUEST_METHODS, 0);
     luaL_setfuncs(L, LNAQ_SUB_METHODS, 0);
     luaL_setfuncs(L, LNAQ_PULL_METHODS, 0);
+    luaL_setfuncs(L, LNAQ_WINDOW_METHODS, 0);
     luaL_setfuncs(L, LNAQ_STREAM_METHODS, 0);
     luaL_setfuncs(L, LNAQ_KV_METHODS, 0);
     luaL_setfuncs(L, LNAQ_PUBLISH_METHODS, 0);

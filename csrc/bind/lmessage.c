@@ -6,25 +6,32 @@
 
 #include "nats/subject.h"
 
-/* The table of headers is on top of the stack. */
-static void push_value(void *ctx, const char *name, const char *value, int k) {
-    lua_State *L = ctx;
-    if (k == 0) {
-        lua_pushstring(L, value);
-        lua_setfield(L, -2, name);
+void lnaq_add_header(lua_State *L, const char *name, size_t name_len, const char *value,
+                     size_t value_len) {
+    lua_pushlstring(L, name, name_len);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    if (lua_istable(L, -1)) { /* the third or later value */
+        lua_pushlstring(L, value, value_len);
+        lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
+        lua_pop(L, 2);
         return;
     }
-    lua_getfield(L, -1, name);
-    if (k == 1) { /* a second one: the value becomes a list */
+    if (!lua_isnil(L, -1)) { /* a second one: the value becomes a list */
         lua_createtable(L, 2, 0);
         lua_insert(L, -2);
         lua_rawseti(L, -2, 1);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -3, name);
+        lua_pushlstring(L, value, value_len);
+        lua_rawseti(L, -2, 2);
+    } else {
+        lua_pop(L, 1);
+        lua_pushlstring(L, value, value_len);
     }
-    lua_pushstring(L, value);
-    lua_rawseti(L, -2, k + 1);
-    lua_pop(L, 1);
+    lua_rawset(L, -3);
+}
+
+static void push_value(void *ctx, const char *name, const char *value) {
+    lnaq_add_header(ctx, name, strlen(name), value, strlen(value));
 }
 
 void lnaq_push_headers(lua_State *L, naq_msg *m) {

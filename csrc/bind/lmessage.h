@@ -16,6 +16,10 @@ void lnaq_push_message(lua_State *L, naq_msg **held);
  */
 void lnaq_push_headers(lua_State *L, naq_msg *m);
 
+/* Add a value to the table of headers on top of the stack. */
+void lnaq_add_header(lua_State *L, const char *name, size_t name_len, const char *value,
+                     size_t value_len);
+
 enum { LNAQ_HEADERS_MAX = 64 };
 
 /* Read such a table (nil or none: no headers) into headers, from place n on; what it holds stays

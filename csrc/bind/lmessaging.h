@@ -7,9 +7,11 @@
 extern const luaL_Reg LNAQ_REQUEST_METHODS[]; /* publish, request, request_many */
 extern const luaL_Reg LNAQ_SUB_METHODS[];     /* subscribe, dispatcher */
 extern const luaL_Reg LNAQ_PULL_METHODS[];    /* fetcher */
+extern const luaL_Reg LNAQ_WINDOW_METHODS[];  /* window */
 
 void lnaq_request_open_class(lua_State *L);
 void lnaq_sub_open_class(lua_State *L);
 void lnaq_pull_open_class(lua_State *L);
+void lnaq_window_open_class(lua_State *L);
 
 #endif

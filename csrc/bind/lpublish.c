@@ -10,54 +10,35 @@
 #include "base/id.h"
 #include "bind/lcodec.h"
 #include "bind/lconn.h"
+#include "bind/lmessage.h"
+#include "bind/lpuboptions.h"
 #include "nats/envelope.h"
 #include "nats/pool.h"
 #include "nats/publish.h"
 
-enum { HEADERS_MAX = 32, SUBJECT_MAX = 256 };
+enum { SUBJECT_MAX = 256 };
 
 /* ---- one */
 
-/* Read opts.headers at the top of the stack; the strings stay alive through the table. */
-static size_t check_headers(lua_State *L, naq_header *headers, size_t n) {
-    if (lua_isnil(L, -1)) return n;
-    if (!lua_istable(L, -1)) luaL_error(L, "option headers: table expected");
-    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
-            luaL_error(L, "option headers: a string under each name expected");
-        if (n == HEADERS_MAX) luaL_error(L, "option headers: at most %d", HEADERS_MAX - 1);
-        headers[n++] = (naq_header){lua_tostring(L, -2), lua_tostring(L, -1)};
-    }
-    return n;
-}
-
 static int lnaq_js_publish(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *subject = luaL_checkstring(L, 2);
-    size_t len;
-    const char *data = luaL_checklstring(L, 3, &len);
-    const char *msg_id = luaL_optstring(L, 4, NULL);
-    naq_header headers[HEADERS_MAX];
-    size_t n = 0;
-    int64_t timeout_ms = 0;
-    char expected[24];
-    if (!lua_isnoneornil(L, 5)) {
-        luaL_checktype(L, 5, LUA_TTABLE);
-        timeout_ms = (int64_t)(lnaq_optnumber(L, 5, "seconds", 0) * 1000);
-        lua_getfield(L, 5, "expect_last_subject_seq");
-        if (!lua_isnil(L, -1)) {
-            (void)snprintf(expected, sizeof expected, "%lld", (long long)lnaq_checkint64(L, -1));
-            headers[n++] = (naq_header){"Nats-Expected-Last-Subject-Sequence", expected};
-        }
-        lua_getfield(L, 5, "headers");
-        n = check_headers(L, headers, n);
-    }
-
     naq_err err;
+    naq_status status;
+    const char *subject = lnaq_check_subject(L, 2, &status, &err);
+    size_t len, id_len = 0, n = 0;
+    const char *data = luaL_checklstring(L, 3, &len);
+    const char *msg_id = luaL_optlstring(L, 4, NULL, &id_len);
+    naq_conn_header headers[LNAQ_HEADERS_MAX];
+    lnaq_publish_texts texts;
+    int64_t timeout_ms = 0;
+    if (lua_istable(L, 5)) timeout_ms = (int64_t)(lnaq_optnumber(L, 5, "seconds", 0) * 1000);
+    if (status == NAQ_OK)
+        status = lnaq_read_publish_options(L, 5, msg_id, id_len, headers, &n, &texts, &err);
     naq_pub_ack ack;
-    if (naq_pool_check(c, &err) != NAQ_OK ||
-        naq_publish(c, subject, msg_id, headers, n, data, len, timeout_ms, &ack, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
+    if (status == NAQ_OK) status = naq_pool_check(c, &err);
+    if (status == NAQ_OK)
+        status = naq_publish(c, subject, msg_id, headers, n, data, len, timeout_ms, &ack, &err);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
 
     lnaq_pushint64(L, (int64_t)ack.sequence);
     lua_pushboolean(L, ack.duplicate);
@@ -222,7 +203,7 @@ static naq_status send_entry(lua_State *L, lnaq_bulk *b, const entry_plan *plan,
     char msg_id[NAQ_ID_MAX + 3];
     memcpy(msg_id, plan->id, plan->id_len);
     memcpy(msg_id + plan->id_len, ":0", 3);
-    return naq_bulk_push(b->bulk, (uint32_t)i, plan->subject, msg_id, b->payload.data,
+    return naq_bulk_push(b->bulk, (uint32_t)i, plan->subject, msg_id, NULL, 0, b->payload.data,
                          b->payload.len, err);
 }
 

@@ -4,11 +4,13 @@
 
 #include "bind/lconn.h"
 #include "bind/lletter.h"
+#include "bind/lmessage.h"
 #include "nats/leftover.h"
 #include "nats/nstatus.h"
 #include "nats/pool.h"
 #include "nats/reply.h"
 #include "nats/stream.h"
+#include "nats/subject.h"
 
 /* What ensure_layout reports, as lines of '\n', until it can be pushed. */
 typedef struct report {
@@ -96,32 +98,34 @@ static void push_headers(lua_State *L, const naq_buf *headers) {
             const char *value = colon + 1;
             while (value < eol && *value == ' ')
                 value++;
-            lua_pushlstring(L, at, (size_t)(colon - at));
-            lua_pushlstring(L, value, (size_t)(eol - value));
-            lua_rawset(L, -3);
+            lnaq_add_header(L, at, (size_t)(colon - at), value, (size_t)(eol - value));
         }
         at = eol + 2;
     }
 }
 
-static naq_status last_message(naq_conn *c, const char *stream, const char *subject, report *r,
-                               naq_err *err) {
+/* By sequence, the last of a subject, or (both given) the next of a subject from a sequence on. */
+static naq_status find_message(naq_conn *c, const char *stream, size_t stream_len, uint64_t seq,
+                               const char *subject, naq_stored *out, naq_err *err) {
     naq_status status = naq_pool_check(c, err);
+    if (status == NAQ_OK) status = naq_name_check("stream", stream, stream_len, err);
     if (status != NAQ_OK) return status;
-    if (strlen(stream) > 128 || strpbrk(stream, " .*>\t\r\n") != NULL || stream[0] == '\0')
-        return naq_fail(err, NAQ_INVALID, "\"%.96s\" is no stream name", stream);
-    naq_stored_free(&r->message);
-    status = naq_message_last(c, stream, subject, &r->message, err);
+    naq_stored_free(out);
+    if (subject == NULL) return naq_message_get(c, stream, seq, out, err);
+    status = seq > 0 ? naq_message_next(c, stream, seq, subject, out, err)
+                     : naq_message_last(c, stream, subject, out, err);
     return status == NAQ_OK ? status : naq_wrap(err, "subject %.128s", subject);
 }
 
 static int lnaq_conn_last_msg(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
-    const char *stream = luaL_checkstring(L, 2);
+    size_t len;
+    const char *stream = luaL_checklstring(L, 2, &len);
     const char *subject = luaL_checkstring(L, 3);
     report *r = new_report(L);
     naq_err err;
-    if (last_message(c, stream, subject, r, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    if (find_message(c, stream, len, 0, subject, &r->message, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
     lua_pushlstring(L, r->message.data.data != NULL ? r->message.data.data : "",
                     r->message.data.len);
     lua_createtable(L, 0, 3);
@@ -134,7 +138,37 @@ static int lnaq_conn_last_msg(lua_State *L) {
     return 2;
 }
 
+/* conn:get_msg(stream, seq?, subject?) -> a table as of a received message */
+static int lnaq_conn_get_msg(lua_State *L) {
+    naq_conn *c = lnaq_checkconn(L, 1);
+    size_t len;
+    const char *stream = luaL_checklstring(L, 2, &len);
+    int64_t seq = lua_isnoneornil(L, 3) ? 0 : lnaq_checkint64(L, 3);
+    const char *subject = luaL_optstring(L, 4, NULL);
+    luaL_argcheck(L, seq >= 0, 3, "a sequence expected");
+    report *r = new_report(L);
+    naq_stored *m = &r->message;
+    naq_err err;
+    if (find_message(c, stream, len, (uint64_t)seq, subject, m, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
+    lua_createtable(L, 0, 6);
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, "stream");
+    lua_pushlstring(L, m->subject.data, m->subject.len);
+    lua_setfield(L, -2, "subject");
+    lua_pushlstring(L, m->data.len > 0 ? m->data.data : "", m->data.len);
+    lua_setfield(L, -2, "data");
+    lnaq_pushint64(L, (int64_t)m->sequence);
+    lua_setfield(L, -2, "seq");
+    lua_pushnumber(L, (lua_Number)m->time_us / 1e6);
+    lua_setfield(L, -2, "timestamp");
+    push_headers(L, &m->headers);
+    lua_setfield(L, -2, "headers");
+    return 1;
+}
+
 const luaL_Reg LNAQ_STREAM_METHODS[] = {
+    {"get_msg", lnaq_conn_get_msg},
     {"ensure_layout", lnaq_conn_ensure_layout},
     {"last_msg", lnaq_conn_last_msg},
     {"browse", lnaq_conn_browse},

@@ -178,7 +178,7 @@ static int lnaq_conn_dispatcher(lua_State *L) {
 static int lnaq_dispatcher_wait(lua_State *L) {
     lnaq_dispatcher *h = check_dispatcher(L, 1);
     int64_t ms = lnaq_check_ms(L, 2, -1);
-    lua_pushnumber(L, (lua_Number)naq_dispatcher_wait(h->dispatcher, ms));
+    lnaq_pushint64(L, (int64_t)naq_dispatcher_wait(h->dispatcher, ms));
     return 1;
 }
 
@@ -188,7 +188,7 @@ static int lnaq_dispatcher_take(lua_State *L) {
     uint32_t id;
     h->held = naq_dispatcher_take(h->dispatcher, &id);
     if (h->held == NULL) return 0;
-    lua_pushnumber(L, (lua_Number)id);
+    lnaq_pushint64(L, (int64_t)id);
     lnaq_push_message(L, &h->held);
     return 2;
 }

@@ -41,7 +41,8 @@ enum {
     BACKOFF_MS = 20,
     BACKOFF_MAX_MS = 250,
     NO_JETSTREAM_MS = 1000,
-    CHECK_MS = 1000 /* between two questions whether the stream exists */
+    CHECK_MS = 1000, /* between two questions whether the stream exists */
+    CHECKS = 16      /* subjects asked for at a time */
 };
 
 typedef struct slot {
@@ -52,7 +53,10 @@ typedef struct slot {
     int64_t begun_ms;
     int64_t due_ms; /* when to send again unless an answer comes */
     int32_t wait_ms, backoff_ms;
-    bool repeated; /* a "duplicate" may be our own */
+    bool repeated;    /* a "duplicate" may be our own */
+    bool once;        /* no Msg-Id: never sent again once it was sent */
+    bool sent, lost;  /* of such a one: the connection broke after that */
+    int64_t asked_ms; /* when the stream of its subject was last asked for; 0: never */
 } slot;
 
 struct naq_bulk {
@@ -76,6 +80,9 @@ struct naq_bulk {
     int64_t checked_ms; /* when the stream was asked for; 0: never */
     uint64_t reconnects;
     uint64_t denials; /* refusals of the server before this bulk */
+    bool mixed;
+    unsigned window;
+    int64_t budget_ms;
 
     naq_status fatal; /* what would refuse every message: nothing is sent any more */
     naq_err why;
@@ -95,8 +102,14 @@ static void bury(naq_bulk *b, natsMsg *m) {
     b->dead[b->n_dead++] = m;
 }
 
-static unsigned in_flight(const naq_bulk *b) {
+unsigned naq_bulk_in_flight(const naq_bulk *b) {
     return WINDOW - b->n_free;
+}
+
+void naq_bulk_mix(naq_bulk *b, unsigned window, int64_t timeout_ms) {
+    b->mixed = true;
+    if (window > 0 && window < WINDOW) b->window = window;
+    if (timeout_ms > 0) b->budget_ms = timeout_ms;
 }
 
 naq_status naq_bulk_open(naq_bulk **out, naq_conn *c, naq_bulk_done done, void *ctx, naq_err *err) {
@@ -116,6 +129,8 @@ naq_status naq_bulk_open(naq_bulk **out, naq_conn *c, naq_bulk_done done, void *
     }
     b->now_ms = naq_mono_ms();
     b->reconnects = naq_conn_reconnects(b->conn);
+    b->window = WINDOW;
+    b->budget_ms = BUDGET_MS;
     *out = b;
     return NAQ_OK;
 }
@@ -145,6 +160,11 @@ static void back_off(naq_bulk *b, slot *s) {
 
 static void send_slot(naq_bulk *b, slot *s) {
     natsStatus status = natsConnection_PublishMsg(b->nc, s->m);
+    if (status == NATS_OK && s->once) {
+        s->sent = true;
+        s->due_ms = s->begun_ms + b->budget_ms;
+        return;
+    }
     if (status == NATS_OK) {
         s->due_ms = b->now_ms + s->wait_ms;
         s->wait_ms = s->wait_ms * 2 < ATTEMPT_MAX_MS ? s->wait_ms * 2 : ATTEMPT_MAX_MS;
@@ -158,8 +178,46 @@ static void send_slot(naq_bulk *b, slot *s) {
     } else if (status == NATS_CONNECTION_CLOSED) {
         naq_from_nats(&err, status, 0, "bulk publish");
         fail_all(b, &err);
+    } else if (s->once && status != NATS_INSUFFICIENT_BUFFER) {
+        naq_from_nats(&err, status, 0, "publish to %s", natsMsg_GetSubject(s->m));
+        finish_slot(b, s, err.status, err.message, false);
     } else {
         back_off(b, s); /* away for so long that libnats' buffer is full */
+    }
+}
+
+/* The messages of a subject that no stream has. */
+static void refuse_subject(naq_bulk *b, const slot *first, const naq_err *why) {
+    char subject[512]; /* the slot it comes from is finished too */
+    (void)snprintf(subject, sizeof subject, "%s", natsMsg_GetSubject(first->m));
+    for (unsigned i = 0; i < b->touched; i++) {
+        slot *s = &b->slots[i];
+        if (s->m != NULL && strncmp(natsMsg_GetSubject(s->m), subject, sizeof subject - 1) == 0)
+            finish_slot(b, s, why->status, why->message, false);
+    }
+}
+
+static void mark_asked(naq_bulk *b, const char *subject) {
+    for (unsigned i = 0; i < b->touched; i++) {
+        slot *s = &b->slots[i];
+        if (s->m != NULL && strcmp(natsMsg_GetSubject(s->m), subject) == 0) s->asked_ms = b->now_ms;
+    }
+}
+
+/* "No responders" to one of them: which subjects have no stream? */
+static void check_subjects(naq_bulk *b) {
+    int asked = 0;
+    for (unsigned i = 0; i < b->touched && asked < CHECKS; i++) {
+        slot *s = &b->slots[i];
+        if (s->m == NULL || (s->asked_ms != 0 && b->now_ms - s->asked_ms < CHECK_MS)) continue;
+        naq_err why;
+        naq_status there = naq_stream_check(b->nc, natsMsg_GetSubject(s->m), 2000, &why);
+        b->now_ms = naq_mono_ms();
+        asked++;
+        if (there != NAQ_OK)
+            refuse_subject(b, s, &why);
+        else
+            mark_asked(b, natsMsg_GetSubject(s->m));
     }
 }
 
@@ -172,7 +230,11 @@ static void no_responders(naq_bulk *b) {
         slot *s = &b->slots[i];
         if (s->m == NULL) continue;
         if (first == NULL) first = s;
-        if (s->due_ms > b->now_ms + s->backoff_ms) back_off(b, s);
+        if (!s->once && s->due_ms > b->now_ms + s->backoff_ms) back_off(b, s);
+    }
+    if (b->mixed) {
+        check_subjects(b);
+        return;
     }
     if (b->deaf_ms == 0) b->deaf_ms = b->now_ms;
     bool asked = b->checked_ms != 0 && b->now_ms - b->checked_ms < CHECK_MS;
@@ -219,18 +281,32 @@ static void tick(naq_bulk *b) {
     b->reconnects = reconnects;
     for (unsigned i = 0; i < b->touched; i++) {
         slot *s = &b->slots[i];
-        if (s->m == NULL || (!again && b->now_ms < s->due_ms)) continue;
+        if (s->m == NULL) continue;
+        if (again && s->sent) { /* its ack may still come, if it was sent after the reconnect */
+            s->lost = true;
+            if (s->due_ms > b->now_ms + ATTEMPT_MS) s->due_ms = b->now_ms + ATTEMPT_MS;
+        }
+        if ((!again || s->sent) && b->now_ms < s->due_ms) continue;
         const char *subject = natsMsg_GetSubject(s->m);
         naq_err err;
         if (naq_conn_denied(b->conn, b->denials, subject, &err)) {
             finish_slot(b, s, NAQ_PERMISSION, err.message, false);
-        } else if (b->now_ms - s->begun_ms >= BUDGET_MS) {
+        } else if (s->lost && naq_conn_up(b->conn)) {
+            naq_fail(&err, NAQ_CONNECTION,
+                     "publish to %s: the connection was lost before the ack came; it may have been "
+                     "stored",
+                     subject);
+            finish_slot(b, s, err.status, err.message, false);
+        } else if (b->now_ms - s->begun_ms >= b->budget_ms) {
             if (naq_conn_up(b->conn))
-                naq_fail(&err, NAQ_TIMEOUT, "publish to %s: no ack in %d ms", subject, BUDGET_MS);
+                naq_fail(&err, NAQ_TIMEOUT, "publish to %s: no ack in %lld ms", subject,
+                         (long long)b->budget_ms);
             else
                 naq_fail(&err, NAQ_CONNECTION, "publish to %s: no connection to the server",
                          subject);
             finish_slot(b, s, err.status, err.message, false);
+        } else if (s->sent) {
+            s->due_ms = s->begun_ms + b->budget_ms; /* lost, and still away */
         } else {
             s->repeated = true;
             send_slot(b, s);
@@ -270,10 +346,11 @@ static void pump(naq_bulk *b, int64_t wait_ms) {
 }
 
 naq_status naq_bulk_push(naq_bulk *b, uint32_t index, const char *subject, const char *msg_id,
-                         const void *data, size_t len, naq_err *err) {
+                         const naq_header *headers, size_t n_headers, const void *data, size_t len,
+                         naq_err *err) {
     if (++b->since_read >= READ_EVERY) pump(b, 0);
     while (b->fatal == NAQ_OK &&
-           (b->n_free == 0 || (b->bytes > 0 && b->bytes + len > WINDOW_BYTES)))
+           (naq_bulk_in_flight(b) >= b->window || (b->bytes > 0 && b->bytes + len > WINDOW_BYTES)))
         pump(b, TICK_MS);
     if (b->fatal != NAQ_OK) {
         *err = b->why;
@@ -292,7 +369,13 @@ naq_status naq_bulk_push(naq_bulk *b, uint32_t index, const char *subject, const
     uint32_t token = s->generation << SLOT_BITS | number;
     natsStatus status =
         naq_publish_make(&s->m, subject, naq_mailbox_address(b->box, token), msg_id, data, len);
-    if (status != NATS_OK) return naq_from_nats(err, status, 0, "publish to %s", subject);
+    for (size_t i = 0; status == NATS_OK && i < n_headers; i++)
+        status = natsMsgHeader_Add(s->m, headers[i].name, headers[i].value);
+    if (status != NATS_OK) {
+        natsMsg_Destroy(s->m);
+        s->m = NULL;
+        return naq_from_nats(err, status, 0, "publish to %s", subject);
+    }
     b->n_free--;
     if (number >= b->touched) b->touched = number + 1;
     b->bytes += len;
@@ -301,13 +384,24 @@ naq_status naq_bulk_push(naq_bulk *b, uint32_t index, const char *subject, const
     s->begun_ms = b->now_ms;
     s->wait_ms = ATTEMPT_MS;
     s->backoff_ms = BACKOFF_MS;
-    s->repeated = false;
+    s->repeated = s->sent = s->lost = false;
+    s->once = msg_id == NULL;
+    s->asked_ms = 0;
     send_slot(b, s);
     return NAQ_OK;
 }
 
+bool naq_bulk_wait(naq_bulk *b, int64_t timeout_ms) {
+    int64_t end = naq_mono_ms() + timeout_ms;
+    while (naq_bulk_in_flight(b) > 0) {
+        pump(b, TICK_MS);
+        if (b->now_ms >= end) break;
+    }
+    return naq_bulk_in_flight(b) == 0;
+}
+
 naq_status naq_bulk_finish(naq_bulk *b, naq_err *err) {
-    while (in_flight(b) > 0)
+    while (naq_bulk_in_flight(b) > 0)
         pump(b, TICK_MS);
     if (b->fatal == NAQ_OK) return NAQ_OK;
     *err = b->why;

@@ -11,7 +11,7 @@ enum { ASK_MS = 5000 };
 
 static naq_status get(naq_conn *c, const char *stream, const naq_buf *request, naq_stored *out,
                       naq_err *err) {
-    char subject[160], text[256];
+    char subject[320], text[256];
     naq_buf answer = {0};
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.%s", stream);
     memset(out, 0, sizeof *out);
@@ -52,8 +52,17 @@ naq_status naq_message_next(naq_conn *c, const char *stream, uint64_t from, cons
     return status;
 }
 
+naq_status naq_message_get(naq_conn *c, const char *stream, uint64_t sequence, naq_stored *out,
+                           naq_err *err) {
+    naq_buf request = {0};
+    naq_buf_printf(&request, "{\"seq\":%" PRIu64 "}", sequence);
+    naq_status status = get(c, stream, &request, out, err);
+    naq_buf_free(&request);
+    return status;
+}
+
 naq_status naq_message_delete(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err) {
-    char subject[160], request[64], text[256];
+    char subject[320], request[64], text[256];
     naq_buf answer = {0};
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.DELETE.%s", stream);
     int n = snprintf(request, sizeof request, "{\"seq\":%" PRIu64 ",\"no_erase\":true}", sequence);

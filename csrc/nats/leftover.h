@@ -17,6 +17,9 @@ naq_status naq_message_last(naq_conn *c, const char *stream, const char *subject
 /* The first message with a sequence of `from` or more whose subject matches filter. */
 naq_status naq_message_next(naq_conn *c, const char *stream, uint64_t from, const char *filter,
                             naq_stored *out, naq_err *err);
+/* The message with that sequence. */
+naq_status naq_message_get(naq_conn *c, const char *stream, uint64_t sequence, naq_stored *out,
+                           naq_err *err);
 /* By sequence, never by purging its subject: 2.9.10's consumers would skip what is pending. A
  * message that is gone already is NAQ_OK. */
 naq_status naq_message_delete(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err);

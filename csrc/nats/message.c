@@ -30,7 +30,7 @@ void naq_msg_headers(naq_msg *m, naq_header_visit visit, void *ctx) {
         int count = 0;
         if (natsMsgHeader_Values(m, names[i], &values, &count) != NATS_OK) continue;
         for (int k = 0; k < count; k++)
-            visit(ctx, names[i], values[k], k);
+            visit(ctx, names[i], values[k]);
         free(values);
     }
     free(names);

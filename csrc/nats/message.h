@@ -14,9 +14,9 @@ const char *naq_msg_subject_peek(naq_msg *m);
 const char *naq_msg_reply_peek(naq_msg *m); /* NULL: none */
 const char *naq_msg_data_peek(naq_msg *m, size_t *len);
 
-/* Every value of every header, those of one name one after the other, counted from 0. visit may
- * leave by longjmp: two lists of pointers are lost then. */
-typedef void (*naq_header_visit)(void *ctx, const char *name, const char *value, int k);
+/* Every value of every header, those of one name one after the other. visit may leave by longjmp:
+ * two lists of pointers are lost then. */
+typedef void (*naq_header_visit)(void *ctx, const char *name, const char *value);
 void naq_msg_headers(naq_msg *m, naq_header_visit visit, void *ctx);
 /* The first value of one; NULL when there is none. */
 const char *naq_msg_header_peek(naq_msg *m, const char *name);

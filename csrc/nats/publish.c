@@ -2,7 +2,8 @@
  *
  * A publish whose ack did not come may have been stored, so it is only ever repeated with the same
  * Msg-Id: the stream then stores it once. That carries it through a reconnect and through the
- * seconds a cluster takes for a new leader (4 to 8 measured with three nodes of 2.9.10). */
+ * seconds a cluster takes for a new leader (4 to 8 measured with three nodes of 2.9.10). Without a
+ * Msg-Id it is sent again only when it cannot have been stored. */
 #include "nats/publish.h"
 
 #include <limits.h>
@@ -69,8 +70,9 @@ static naq_verdict attempt(naq_conn *c, naq_mailbox *box, natsMsg *m, const char
     return verdict;
 }
 
-static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const char *subject,
-                                size_t len, int64_t timeout_ms, naq_pub_ack *out, naq_err *err) {
+static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, bool repeatable,
+                                const char *subject, size_t len, int64_t timeout_ms,
+                                naq_pub_ack *out, naq_err *err) {
     int64_t begun = naq_mono_ms(), deadline = begun + timeout_ms;
     int64_t wait_ms = ATTEMPT_MS, backoff = BACKOFF_MS;
     bool may_be_ours = false; /* an earlier attempt may have been stored */
@@ -80,7 +82,8 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const
         natsStatus s;
         bool sent;
         naq_verdict verdict = attempt(c, box, m, subject, len,
-                                      smaller(wait_ms, left < 1 ? 1 : left), &ack, &s, &sent, err);
+                                      smaller(repeatable ? wait_ms : left, left < 1 ? 1 : left),
+                                      &ack, &s, &sent, err);
         if (verdict == NAQ_STORED) {
             out->sequence = ack.sequence;
             out->duplicate = ack.duplicate && !may_be_ours;
@@ -98,6 +101,8 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, const
                 *err = why;
                 return why.status;
             }
+        } else if (sent && s != NATS_OK && !repeatable) {
+            return naq_wrap(err, "no ack, it may have been stored");
         } else {
             may_be_ours = may_be_ours || sent;
         }
@@ -130,9 +135,9 @@ naq_status naq_publish(naq_conn *c, const char *subject, const char *msg_id,
     natsMsg *m = NULL;
     natsStatus s = naq_publish_make(&m, subject, naq_mailbox_address(box, 0), msg_id, data, len);
     for (size_t i = 0; s == NATS_OK && i < n_headers; i++)
-        s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
+        s = natsMsgHeader_Add(m, headers[i].name, headers[i].value);
     naq_status status = s == NATS_OK
-                            ? publish_until(c, box, m, subject, len,
+                            ? publish_until(c, box, m, msg_id != NULL, subject, len,
                                             timeout_ms > 0 ? timeout_ms : BUDGET_MS, ack, err)
                             : naq_from_nats(err, s, 0, "publish to %s", subject);
     natsMsg_Destroy(m);

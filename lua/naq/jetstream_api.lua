@@ -7,47 +7,49 @@ local jetstream_api = {}
 
 local SECONDS = 5
 
--- Error codes of nats-server's answers.
-local STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, NO_JETSTREAM = 10059, 10014, 10039
-
+-- Error codes of nats-server's answers; what is not listed is a configuration that it refuses.
 local CODES = {
-  [STREAM_NOT_FOUND] = errors.KEY_NOT_FOUND,
-  [CONSUMER_NOT_FOUND] = errors.KEY_NOT_FOUND,
-  [NO_JETSTREAM] = errors.NO_JETSTREAM,
+  [10003] = errors.INVALID, -- a request it does not understand
+  [10008] = errors.CONNECTION, -- no leader at the moment
+  [10014] = errors.KEY_NOT_FOUND, -- consumer
+  [10037] = errors.KEY_NOT_FOUND, -- message
+  [10059] = errors.KEY_NOT_FOUND, -- stream
+  [10039] = errors.NO_JETSTREAM,
+  [10002] = errors.STORAGE_FULL,
+  [10023] = errors.STORAGE_FULL,
+  [10028] = errors.STORAGE_FULL,
+  [10047] = errors.STORAGE_FULL,
 }
 
--- Before Lua 5.3 numbers over 2^53 cannot be held exactly, and are refused: they come as digits then, as
--- sequences from the core do.
-local function decode(data)
-  local answer, message, code = core.decode(data)
-  if answer ~= nil or code ~= errors.SERIALIZATION then return answer, message, code end
-  local long = "([:,%[])(" .. ("%d"):rep(16) .. "+)([,}%]])"
-  return core.decode((data:gsub(long, '%1"%2"%3')))
-end
+--- The server's answer when a stream of that name, with other settings, exists.
+jetstream_api.STREAM_EXISTS = 10058
 
 --- One call: jetstream_api.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
 ---@param conn naq.CoreConn
 ---@param api string
 ---@param object string?  stream, or "stream.consumer"; nil for the account as a whole
 ---@param body table|string|nil  a string: JSON already
----@return table? answer, string? message, naq.Code? code  KEY_NOT_FOUND: no such stream or consumer
-function jetstream_api.call(conn, api, object, body)
-  local request = type(body) == "string" and body or ""
+---@param seconds? number  5
+---@return table? answer, string? message, naq.Code? code, integer? err_code  the server's own code
+---        KEY_NOT_FOUND: no such stream or consumer
+function jetstream_api.call(conn, api, object, body, seconds)
+  local request = body or ""
   if type(body) == "table" then
     local message, code
     request, message, code = core.encode(body)
     if not request then return nil, message, code end
   end
   local name = object and ("%s.%s"):format(api, object) or api
-  local data, message, code = conn:request("$JS.API." .. name, request, SECONDS)
+  local data, message, code = conn:request("$JS.API." .. name, request, seconds or SECONDS)
   if not data then return nil, message, code end
   local answer
-  answer, message, code = decode(data)
+  answer, message, code = core.decode(data)
   if type(answer) ~= "table" then return nil, message, code end
   local refused = answer.error
   if refused then
     code = CODES[refused.err_code] or errors.CONFIGURATION
-    return nil, ("%s: %s"):format(object or api, refused.description or "refused"), code
+    local text = ("%s: %s"):format(object or api, refused.description or "refused")
+    return nil, text, code, refused.err_code
   end
   return answer
 end
@@ -64,20 +66,32 @@ function jetstream_api.count_subjects(conn, stream, filter)
   return info.total or 0
 end
 
---- Call visit(subject) for each subject that matches, page by page, in no order.
+--- Call visit({ [subject] = messages }) for the subjects that match, page by page.
 ---@return true? done, string? message, naq.Code? code
-function jetstream_api.each_subject(conn, stream, filter, visit)
+function jetstream_api.each_page_of_subjects(conn, stream, filter, visit)
   local offset = 0
   repeat
     local body = { subjects_filter = filter, offset = offset }
     local info, message, code = jetstream_api.call(conn, "STREAM.INFO", stream, body)
     if not info then return nil, message, code end
-    for subject in pairs(info.state.subjects or {}) do
-      visit(subject)
+    local page = info.state.subjects or {}
+    visit(page)
+    for _ in pairs(page) do
       offset = offset + 1
     end
-  until offset >= (info.total or 0) or not info.state.subjects
+  until offset >= (info.total or 0) or not next(page)
   return true
+end
+
+--- Call visit(subject) for each subject that matches, page by page, in no order.
+---@return true? done, string? message, naq.Code? code
+function jetstream_api.each_subject(conn, stream, filter, visit)
+  local done, message, code = jetstream_api.each_page_of_subjects(conn, stream, filter, function(page)
+    for subject in pairs(page) do
+      visit(subject)
+    end
+  end)
+  return done, message, code
 end
 
 --- Call visit(info) for each consumer of a stream.
@@ -93,6 +107,24 @@ function jetstream_api.each_consumer(conn, stream, visit)
     end
     offset = offset + #consumers
   until #consumers == 0 or offset >= page.total
+  return true
+end
+
+--- Call visit(info) for each stream, or each that has a subject.
+---@param subject? string
+---@return true? done, string? message, naq.Code? code
+function jetstream_api.each_stream(conn, subject, visit)
+  local offset = 0
+  repeat
+    local body = { offset = offset, subject = subject }
+    local page, message, code = jetstream_api.call(conn, "STREAM.LIST", nil, body)
+    if not page then return nil, message, code end
+    local streams = page.streams or {}
+    for i = 1, #streams do
+      visit(streams[i])
+    end
+    offset = offset + #streams
+  until #streams == 0 or offset >= page.total
   return true
 end
 

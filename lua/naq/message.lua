@@ -37,8 +37,8 @@ end
 local function refusal(self, level)
   local core = self.conn:use(level + 1)
   if not self.seq then
-    return nil, ("message of %s: no consumer delivered it, there is nothing to ack"):format(self.subject),
-      errors.INVALID
+    local why = "message of %s: no consumer delivered it, there is nothing to ack"
+    return nil, why:format(self.subject), errors.INVALID
   end
   if self.settled then
     return nil, ("message %s of stream %s: it is %s already"):format(self.seq, self.stream, self.settled),

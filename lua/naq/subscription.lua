@@ -69,7 +69,9 @@ end
 
 local function take(self, seconds, level)
   local core = use(self, level + 1)
-  if self.id then error("the messages of this subscription go to its function: call conn:dispatch()", level + 1) end
+  if self.id then
+    error("the messages of this subscription go to its function: call conn:dispatch()", level + 1)
+  end
   if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0) then
     error("a number of seconds expected", level + 1)
   end

@@ -26,13 +26,15 @@ local LUA_ROWS = {
   { "core" },
   { "errors", "quantity", "server_urls", "version" },
   { "options", "pattern", "yaml" },
-  { "policy", "message", "jetstream_schema", "event_handlers" }, -- policy: the options that enqueueing and job files share
+  -- policy: the options that enqueueing and job files share
+  { "policy", "message", "subject", "jetstream_schema", "event_handlers" },
   { "config_table" },
   { "config_keys" },
   { "config_file", "config_listing" },
   { "config", "definitions", "jetstream_api", "job", "retry", "subscription" },
   { "bucket", "kv_watcher" },
   { "dispatcher", "kv", "pull_subscription" },
+  { "jetstream_streams", "jetstream_messages", "jetstream_consumers" },
   { "jetstream" },
   { "connection" },
   { "connections" },
