@@ -27,7 +27,10 @@ dead_letter.REASONS = {
 local FILTER = {
   queue = {
     type = "string",
-    check = function(v) return not core.valid_id(v) and "must be a queue's name, not '" .. v .. "'" or nil end,
+    check = function(v)
+      if not core.valid_id(v) then return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. v .. "'" end
+      return nil
+    end,
     doc = "only of this queue",
   },
   reason = { type = "string", one_of = dead_letter.REASONS, doc = "only with this reason" },
@@ -312,8 +315,8 @@ function DeadLetters:retry_job(handle)
     end
   else
     local is = found.state == "completed" and "has completed" or "is " .. found.state
-    message, code = ("job %s: it %s; only failed and cancelled jobs and waiting retries are run again"):format(id, is),
-      errors.WRONG_STATE
+    local told = "job %s: it %s; only failed and cancelled jobs and waiting retries are run again"
+    message, code = told:format(id, is), errors.WRONG_STATE
   end
   if done then return true end
   return nil, message, code

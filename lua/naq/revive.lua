@@ -123,7 +123,8 @@ end
 ---@return true? gone, string? message, naq.Code? code
 function revive.delete(client, stream, seq)
   local body = { seq = seq }
-  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", client.prefix .. stream, body)
+  stream = client.prefix .. stream
+  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
   if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
   return nil, message, code
 end
@@ -149,7 +150,7 @@ function revive.letter(client, letter, text, seq)
   local published
   published, message, code = publish(client, letter, payload, hop)
   if not published then
-    local told = "job %s: marked for a retry, and not on its queue yet; retry it again in %d s: %s"
+    local told = "job %s: marked for a retry, and not on its queue yet; try again in %d s: %s"
     return nil, told:format(letter.id, MINE_SECONDS, message), code
   end
   -- A letter that stays behind is found out by its hop.

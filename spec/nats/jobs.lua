@@ -79,3 +79,8 @@ naq.job("fail_long", { retry_delay = 0 }, function(args)
   end
   return deep(50)
 end)
+
+naq.job("snooze_badly", function(args, job)
+  local seconds = ({ inf = math.huge, nan = 0 / 0 })[args.seconds] or args.seconds
+  return job:snooze(seconds)
+end)

@@ -137,6 +137,7 @@ describe("a worker", function()
     it("by error() with a text", function()
       local err, info = failure("raise_text")
       assert.equal("JOB_ERROR", err.code)
+      assert.matches("spec/nats/jobs.lua:%d+: in function", err.traceback)
       assert.matches("jobs.lua:%d+: plain text$", err.message)
       assert.matches("stack traceback:", err.traceback, 1, true)
       assert.equal("failed", info.state)
@@ -202,6 +203,54 @@ describe("a worker", function()
       assert.equal("too big", err.message)
       assert.equal(1, info.attempt)
       assert.equal("discarded", trail.letters(client, info.id)[info.id].reason)
+    end)
+
+    it("by rules of the call before the job's before the queue's before the defaults", function()
+      local name = support.fresh_name()
+      local target = client:queue(name)
+      local config, dir = temporary_file(([[
+queues:
+  configs:
+    %s:
+      max_retries: 1
+      retry_delay: 0
+      ignore_on: [NOT_YET]
+      result_ttl: 100
+]]):format(name))
+      local other = support.start_worker({
+        url = server.url,
+        queues = { name },
+        jobs = { HERE .. "/jobs.lua" },
+        env = { NAQ_CONFIG = config },
+      })
+      local function attempts(job_name, args, options)
+        local job = assert(target:enqueue(job_name, args, options))
+        assert.equal("failed", job:wait(10), other:log())
+        local info = assert(job:info())
+        return #info.attempts, info
+      end
+      assert.equal(2, (attempts("raise_text"))) -- the queue's
+      assert.equal(3, (attempts("raise_text", nil, { max_retries = 2 }))) -- the call's
+      assert.equal(2, (attempts("needs_file", { gate = "/nowhere" }))) -- the job's, the queue's the same
+      assert.equal(1, (attempts("fail_until", { attempt = 9 }))) -- the job has 5, the queue ignores its code
+      assert.equal(1, (attempts("raise_text", nil, { max_retries = 0, retry_delay = 10 })))
+      local about = assert(target:enqueue("about"))
+      assert.equal("completed", about:wait(10))
+      assert.equal(1, about:result().max_retries)
+      local _, bucket = select(2, client.conn:find_record("naq", about.id))
+      assert.equal("naq_results_1h", bucket)
+      other:stop()
+      core.rmtree(dir)
+    end)
+
+    it("and says no to a snooze that is no time", function()
+      for _, seconds in ipairs({ "a while", -1, "inf", "nan" }) do
+        local err = failure("snooze_badly", { seconds = seconds })
+        assert.matches("job:snooze() takes a number of seconds from 0", err.message, 1, true)
+      end
+      local far = assert(queue:enqueue("snooze_badly", { seconds = 1e300 }))
+      eventually(function() return far:status() == "scheduled" end, 10, "the job to be put off")
+      assert.is_true(far:info().run_at > core.now() + 99 * 365 * 86400)
     end)
 
     it("as often as it snoozes, at the cost of no attempt", function()

@@ -66,7 +66,8 @@ describe("retry_on and ignore_on", function()
     for _, name in ipairs({ "retry_on", "ignore_on" }) do
       local fine, message = pcall(options.apply, policy.DECLARATION, { [name] = { "FINE", "100%" } }, 1)
       assert.is_false(fine)
-      assert.matches("option '" .. name .. "' holds '100%', which is no Lua pattern: it ends with '%'", message, 1, true)
+      local told = ("option '%s' holds '100%%', which is no Lua pattern: it ends with '%%'"):format(name)
+      assert.matches(told, message, 1, true)
     end
   end)
 end)

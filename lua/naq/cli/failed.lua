@@ -272,7 +272,7 @@ end
 local function confirmed(args, verb, what)
   if args.yes then return true end
   local which = args.all and ("all %sdead letters%s"):format(
-    next(filter_of(args)) and "matching " or "", args.queue and " of " .. args.queue or "")
+    next((filter_of(args))) and "matching " or "", args.queue and " of " .. args.queue or "")
     or table.concat(args.id, ", ")
   if output.confirm(("%s %s?"):format(verb, which)) then return true end
   io.stderr:write("naq: nothing ", what, "\n")

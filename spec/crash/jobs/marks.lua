@@ -47,6 +47,12 @@ naq.job("fail_first", function(args, job)
   return job.attempt
 end)
 
+naq.job("fail_twice", function(args, job)
+  mark(args, job)
+  if job.attempt <= 2 then error("the first two attempts fail") end
+  return job.attempt
+end)
+
 naq.job("kill_the_worker", function(args, job)
   mark(args, job)
   core.kill(core.getpid(), "KILL")
