@@ -6,6 +6,7 @@ local ROWS = {
   "worker_forget",
   "enqueue_many",
   "enqueue",
+  "kv_get",
   "latency",
   "idle",
   "start",
