@@ -150,7 +150,7 @@ void naq_sub_close(naq_sub *s, bool wait) {
 /* NextMsg() ended without a message, and not because of the time. */
 static naq_status ended(naq_sub *s, natsStatus status, naq_err *err) {
     if (status == NATS_CONNECTION_CLOSED)
-        return naq_fail(err, NAQ_CONNECTION, "subscription to %s: its connection is closed",
+        return naq_fail(err, NAQ_CLOSED, "subscription to %s: its connection is closed",
                         s->subject);
     if (status == NATS_NO_RESPONDERS)
         return naq_fail(err, NAQ_CONNECTION, "nobody answers a request whose answers go to %s",

@@ -34,7 +34,7 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
 void naq_sub_close(naq_sub *s, bool wait);
 
 /* [blocks] The next message, the caller's then. NAQ_TIMEOUT; NAQ_CLOSED after the last one of a
- * subscription that ended; NAQ_PERMISSION; NAQ_CONNECTION when the connection is closed for good.
+ * subscription that ended, or when the connection is closed for good; NAQ_PERMISSION.
  * timeout_ms -1: no limit. Not for one with a dispatcher. */
 naq_status naq_sub_next(naq_sub *s, int64_t timeout_ms, naq_msg **m, naq_err *err);
 

@@ -73,17 +73,26 @@ static void *serve(void *arg) {
     return NULL;
 }
 
-static void server_start(server *s, bool mute) {
+/* In two steps for who forks in between. */
+static void server_listen(server *s, bool mute) {
     memset(s, 0, sizeof *s);
     s->mute = mute;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof a;
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof a) != 0 ||
-        listen(s->fd, CLIENTS) != 0 || getsockname(s->fd, (struct sockaddr *)&a, &size) != 0 ||
-        pthread_create(&s->thread, NULL, serve, s) != 0)
+        listen(s->fd, CLIENTS) != 0 || getsockname(s->fd, (struct sockaddr *)&a, &size) != 0)
         abort();
     snprintf(s->url, sizeof s->url, "nats://127.0.0.1:%d", ntohs(a.sin_port));
+}
+
+static void server_serve(server *s) {
+    if (pthread_create(&s->thread, NULL, serve, s) != 0) abort();
+}
+
+static void server_start(server *s, bool mute) {
+    server_listen(s, mute);
+    server_serve(s);
 }
 
 static void server_stop(server *s) {
