@@ -216,6 +216,10 @@ function Connection:dispatch(seconds)
   if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0 and seconds < 1e6) then
     error("a number of seconds expected", 2)
   end
+  if not self.dispatches then -- a connection that was closed makes none, and still has that to tell
+    local ran = self.handlers:run(self)
+    if ran > 0 then return ran end
+  end
   local made, message, code = dispatcher_of(self)
   if not made then return nil, message, code end
   return made:run(seconds or 0, function() return self.handlers:run(self) end)

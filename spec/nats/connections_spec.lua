@@ -1,7 +1,7 @@
 local support = require("spec.support")
 local core = require("naq.core")
 local naq = require("naq")
-local eventually, nats = support.eventually, support.nats
+local nats = support.nats
 
 -- What the pool has for this server.
 local function pool_of(server)
@@ -197,6 +197,34 @@ describe("the scoped forms", function()
     local add = naq.uses_connection(function(conn, a, b) return conn:status(), a, b end, config)
     assert.same({ "connected", 1, 2 }, { add(1, 2) })
     assert.same({ "connected" }, { add() })
+    assert.is_true(given_back(server))
+  end)
+
+  it("hand out JetStream and buckets, and give back with them", function()
+    local bucket = support.fresh_name()
+    local revision = naq.with_kv(bucket, config, function(kv, conn)
+      assert(conn:status() == "connected")
+      return kv:put("theme", "dark")
+    end)
+    assert.equal(1, revision)
+    local read = naq.uses_jetstream(function(js, name, key)
+      return assert(js:kv(name)):get(key)
+    end, config)
+    assert.same({ "dark", 1 }, { read(bucket, "theme") })
+    local value, same = naq.with_jetstream(config, function(js, conn)
+      return assert(js:kv(bucket)):get("theme"), conn:status()
+    end)
+    assert.same({ "dark", "connected" }, { value, same })
+    for _, run in ipairs({
+      function() naq.with_jetstream(config, function() error("js", 0) end) end,
+      function() naq.with_kv(bucket, config, function() error("kv", 0) end) end,
+    }) do
+      assert.is_false((pcall(run)))
+    end
+    assert.is_true(given_back(server))
+    local missing, _, code = naq.with_kv("no such name", config, function() error("called") end)
+    assert.is_nil(missing)
+    assert.equal("INVALID", code)
     assert.is_true(given_back(server))
   end)
 
