@@ -297,9 +297,8 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
         if (s == NATS_OK) {
             if (take(w, m, event)) return NAQ_OK;
             natsMsg_Destroy(m);
-        } else if (naq_conn_dead(w->c)) {
-            return naq_fail(err, NAQ_CONNECTION, "watching bucket %s: %s is gone for good",
-                            w->bucket, naq_conn_servers_peek(w->c));
+        } else if (naq_conn_dead(w->c) && naq_conn_check(w->c, err) != NAQ_OK) {
+            return err->status;
         } else if (s == NATS_TIMEOUT) {
             if (w->live) nothing_came(w);
         } else {

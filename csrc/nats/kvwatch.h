@@ -40,8 +40,8 @@ typedef struct naq_kv_event {
 naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket,
                              const char *filter, const naq_kv_watch_options *o, naq_err *err);
 /* [blocks] The next event within timeout_ms; 0: one that is here already. NAQ_TIMEOUT, also while
- * the connection is away; NAQ_CONNECTION when that was given up; NAQ_CONFIGURATION when the bucket
- * is gone. */
+ * the connection is away; NAQ_CLOSED when that was closed for all or given up; NAQ_CONFIGURATION
+ * when the bucket is gone. */
 naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *event,
                              naq_err *err);
 /* [blocks a moment] NULL is fine. */

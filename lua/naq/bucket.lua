@@ -9,6 +9,7 @@ local bucket = {}
 
 local NANOSECONDS = 1e9
 local DUPLICATES_SECONDS = 120
+local OVERLAP = 10065 -- its subjects are another stream's: perhaps of one that is being made
 local LOOKS, LOOK_SECONDS = 20, 0.05 -- at a bucket that somebody else is making
 
 local function stream_of(name) return "KV_" .. name end
@@ -99,8 +100,8 @@ end
 local function create(conn, name, options)
   local body, message, code = request(name, options)
   if not body then return nil, message, code end
-  local info
-  info, message, code = jetstream_api.call(conn, "STREAM.CREATE", stream_of(name), body)
+  local info, err_code
+  info, message, code, err_code = jetstream_api.call(conn, "STREAM.CREATE", stream_of(name), body)
   if info then return info end
   if code ~= errors.CONFIGURATION then return nil, message, code end
   -- Refused: by its settings, or because somebody else is making it, whose settings then count.
@@ -108,7 +109,7 @@ local function create(conn, name, options)
     local theirs, why, kind, missing = bucket.info(conn, name)
     if theirs then return theirs, nil, nil, true end
     if not missing then return nil, why, kind end
-    if not message:find("overlap", 1, true) and not message:find("in use", 1, true) then break end
+    if err_code ~= jetstream_api.STREAM_EXISTS and err_code ~= OVERLAP then break end
     core.sleep(LOOK_SECONDS)
   end
   return nil, ("bucket %s: %s"):format(name, message), code

@@ -212,14 +212,30 @@ function JetStream:pull_subscribe(subj, opts)
   return sub, message, code
 end
 
---- A key-value bucket, opened or created. See kv.lua.
+--- A key-value bucket, opened or created. See kv.lua. One that exists with other settings than were asked
+--- for is opened all the same, and what differs comes second.
 ---@param bucket string
----@param opts? table
----@return naq.KV? kv, string? message, naq.Code? code
+---@param opts? naq.KVOptions
+---@return naq.KV? kv, string[]|string|nil differs_or_message, naq.Code? code
 function JetStream:kv(bucket, opts)
   self.connection:use(2)
   local opened, message, code = kv.open(self, bucket, opts, 2)
   return opened, message, code
+end
+
+--- Delete a bucket with all it holds.
+---@param bucket string
+---@return true? done, string? message, naq.Code? code  CONFIGURATION: there is none
+function JetStream:delete_kv(bucket)
+  local done, message, code = kv.delete(self, bucket, 2)
+  return done, message, code
+end
+
+--- The names of all buckets, sorted.
+---@return string[]? names, string? message, naq.Code? code
+function JetStream:list_kv()
+  local names, message, code = kv.list(self, 2)
+  return names, message, code
 end
 
 return jetstream

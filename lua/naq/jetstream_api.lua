@@ -24,6 +24,16 @@ local CODES = {
 --- The server's answer when a stream of that name, with other settings, exists.
 jetstream_api.STREAM_EXISTS = 10058
 
+-- Before Lua 5.3 numbers over 2^53 cannot be held exactly, and are refused: they come as digits then, as
+-- sequences from the core do.
+local function decode(data)
+  local answer, message, code = core.decode(data)
+  if answer ~= nil or code ~= errors.SERIALIZATION then return answer, message, code end
+  local long = "([:,%[])(" .. ("%d"):rep(16) .. "+)([,}%]])"
+  answer, message, code = core.decode((data:gsub(long, '%1"%2"%3')))
+  return answer, message, code
+end
+
 --- One call: jetstream_api.call(conn, "STREAM.INFO", "naq_jobs", { subjects_filter = ... }).
 ---@param conn naq.CoreConn
 ---@param api string
@@ -43,7 +53,7 @@ function jetstream_api.call(conn, api, object, body, seconds)
   local data, message, code = conn:request("$JS.API." .. name, request, seconds or SECONDS)
   if not data then return nil, message, code end
   local answer
-  answer, message, code = core.decode(data)
+  answer, message, code = decode(data)
   if type(answer) ~= "table" then return nil, message, code end
   local refused = answer.error
   if refused then

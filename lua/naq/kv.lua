@@ -303,4 +303,27 @@ function KV:destroy()
   return done, message, code
 end
 
+--- Delete the bucket of that name.
+---@param js naq.JetStream
+---@param name string
+---@param level? integer
+---@return true? done, string? message, naq.Code? code  CONFIGURATION: there is none
+function kv.delete(js, name, level)
+  level = (level or 1) + 1
+  check_string(name, "a bucket's name", level)
+  local conn, problem = js.connection:use(level), bucket.problem(name)
+  if problem then return nil, problem, errors.INVALID end
+  local done, message, code = bucket.delete(conn, name)
+  return done, message, code
+end
+
+--- The names of all buckets, sorted.
+---@param js naq.JetStream
+---@param level? integer
+---@return string[]? names, string? message, naq.Code? code
+function kv.list(js, level)
+  local names, message, code = bucket.list(js.connection:use((level or 1) + 1))
+  return names, message, code
+end
+
 return kv

@@ -147,6 +147,23 @@ describe("js:kv()", function()
     assert.equal("KEY_NOT_FOUND", select(3, assert(js:kv(name)):get("k")))
   end)
 
+  it("has js:list_kv() and js:delete_kv() beside it", function()
+    local name = support.fresh_name()
+    local function listed()
+      for _, other in ipairs(assert(js:list_kv())) do
+        if other == name then return true end
+      end
+      return false
+    end
+    assert.is_false(listed())
+    assert(js:kv(name))
+    assert.is_true(listed())
+    assert.is_true(js:delete_kv(name))
+    assert.is_false(listed())
+    assert.equal("CONFIGURATION", select(3, js:delete_kv(name)))
+    assert.equal("INVALID", select(3, js:delete_kv("a.b")))
+  end)
+
   it("lets entries expire after its time to live, without an event", function()
     local kv = assert(js:kv(support.fresh_name(), { ttl = 0.5 }))
     local watcher = assert(kv:watch())

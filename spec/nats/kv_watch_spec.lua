@@ -392,6 +392,17 @@ describe("a watcher whose server", function()
     assert.same({ "reset", "put b=2", "up_to_date" }, take(watcher, 3, 20))
   end)
 
+  it("is no longer spoken to by this process answers CLOSED", function()
+    watcher = assert(kv:watch())
+    naq.close_connections(server.url)
+    assert.equal("CLOSED", select(3, watcher:next(1)))
+    assert.equal("CLOSED", select(3, kv:watch()))
+    assert.equal("CLOSED", select(3, kv:get("k")))
+    local iterator, message, code = kv:each()
+    assert.is_nil(iterator)
+    assert.equal("CLOSED", code, message)
+  end)
+
   it("is gone may be collected without a wait", function()
     watcher = assert(kv:watch())
     local handle = conn.core:kv_watch("settings") -- luacheck: ignore

@@ -1,0 +1,117 @@
+-- Key-value on each interpreter that clients run on: what differs between them are numbers over 2^53, and
+-- how an iteration that is left early ends.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local nats = support.nats
+
+local PROGRAM = [[
+local naq = require("naq")
+collectgarbage("setpause", 50)
+collectgarbage("setstepmul", 1000)
+local out = {}
+local function note(...)
+  local words = { ... }
+  for i = 1, select("#", ...) do words[i] = tostring(words[i]) end
+  out[#out + 1] = table.concat(words, " ")
+end
+
+local returned = naq.with_kv("settings", {}, function(kv)
+  local first = assert(kv:put("a", "1\0\255"))
+  local value, revision = kv:get("a")
+  note(#value, value == "1\0\255", revision == first, first)
+  note(select(3, kv:update("a", "x", 99)))
+  note(kv:update("a", "2", first))
+  note(select(3, kv:create("a", "x")))
+  assert(kv:delete("a"))
+  note(kv:create("a", "3"))
+  assert(kv:put("b", "4"))
+  for key, v, r in assert(kv:each()) do note(key, v, r) end
+  for key in assert(kv:each()) do if key then break end end
+  note(table.concat(assert(kv:keys("*")), ","))
+  note(#assert(kv:history("a")))
+  local watcher = assert(kv:watch("b"))
+  assert(kv:purge("b"))
+  for event in watcher:each(5) do
+    note(event.operation, event.key)
+    if event.operation == "purge" then watcher:stop() end
+  end
+  return "returned"
+end)
+note(returned)
+
+local conn = assert(naq.connection())
+local js = conn:jetstream()
+local years = 3 * 365 * 86400
+local kv = assert(js:kv("years", { ttl = years }))
+note(assert(kv:status()).ttl == years, select(2, js:kv("years", { ttl = years })))
+local watcher = assert(kv:watch())
+assert(watcher:next(5))
+conn:close()
+note(pcall(watcher.next, watcher, 0) == false)
+watcher, kv, js, conn = nil, nil, nil, nil
+collectgarbage()
+io.write(table.concat(out, "\n"), "\n")
+]]
+
+local WANTED = [[
+3 true true 1
+WRONG_REVISION
+2 nil nil
+KEY_EXISTS
+4 nil nil
+a 3 4
+b 4 5
+a,b
+1
+put b
+up_to_date nil
+purge b
+returned
+true nil nil
+true
+]]
+
+describe("key-value", function()
+  local server, folder
+
+  setup(function()
+    server = nats.start()
+    folder = assert(core.mkdtemp("naq-spec-kv"))
+    local f = assert(io.open(folder .. "/program.lua", "wb"))
+    f:write(PROGRAM)
+    f:close()
+  end)
+
+  teardown(function()
+    server:stop()
+    core.rmtree(folder)
+  end)
+
+  for _, one in ipairs({ { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }) do
+    it("works in " .. one[1], function()
+      server:stop()
+      server = nats.start()
+      local out = folder .. "/" .. one[1]
+      local pid = assert(core.spawn({ one[1], folder .. "/program.lua" }, {
+        stdout = out,
+        stderr = out,
+        die_with_parent = true,
+        env = {
+          LUA_PATH = support.lua_path,
+          LUA_CPATH = ("%s/lib/%s/?.so;;"):format(support.build, one[2]),
+          LUA_PATH_5_4 = false,
+          LUA_CPATH_5_4 = false,
+          LD_PRELOAD = support.preload,
+          NAQ_NATS_URL = server.url,
+        },
+      }))
+      local state, status = core.wait(pid, 60)
+      local f = assert(io.open(out, "rb"))
+      local text = f:read("*a")
+      f:close()
+      assert.equal(WANTED, text)
+      assert.same({ "exited", 0 }, { state, status })
+    end)
+  end
+end)
