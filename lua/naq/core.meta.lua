@@ -101,15 +101,36 @@ function core.hide_argument(text) end
 ---@field max_reconnect_attempts integer
 ---@field ping_interval number
 ---@field max_outstanding_pings integer
---- [blocks] A shared, counted connection from the process-wide pool.
+---@field pool_size integer   connections at most with the same servers and credentials
+--- [blocks] A handle on a shared, counted connection of the process-wide pool. Giving it back leaves the
+--- connection open for the next.
 ---@return naq.CoreConn? conn, string? message, string? code
 function core.connect(opts) end
+--- [blocks] A connection of its own, opened, asked and closed: within `seconds` altogether, where given.
+---@param seconds? number
+---@return {connect_time: number, rtt: number, url: string}? timing, string? message, string? code
+function core.test_connection(opts, seconds) end
+--- The numbers of the pool: naq.ConnectionStats.
+function core.connection_stats() end
+--- [blocks a moment] Close connections under their handles, which answer CLOSED then.
+---@param servers? string|string[]  nil: all
+---@return integer closed
+function core.close_connections(servers) end
 
----@class naq.CoreConn
+---@class naq.CoreConn       all functions answer FORKED after a fork, CLOSED when the pool closed it
 local conn = {}
 function conn:close() end               -- idempotent; also __gc and __close
 --- [blocks] {url, server_id, server_name, version, max_payload, rtt, cluster}; no secrets in url
 function conn:info() end
+function conn:url() end                 ---@return string?  of the server connected to, without secrets
+function conn:status() end              ---@return "connected"|"reconnecting"|"closed"|nil status, string? m, string? code
+function conn:flush(seconds) end        -- [blocks] true; CONNECTION: lost, and not back in time
+function conn:rtt(seconds) end          ---@return number? seconds, string? message, string? code  [blocks]
+--- {in_messages, in_bytes, out_messages, out_bytes, reconnects, disconnects, slow_consumers, lame_ducks, errors}
+function conn:stats() end
+--- The next event that this handle has not seen, see event_handlers.lua; nothing when there is none.
+---@return string? event, string? message, number? time
+function conn:next_event() end
 ---@param headers? table<string,string>
 function conn:publish(subject, data, headers) end
 --- [blocks] One request, one answer. NO responders: NO_JETSTREAM for $JS.* subjects, else CONNECTION.

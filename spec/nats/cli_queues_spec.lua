@@ -30,6 +30,9 @@ describe("on an empty server", function()
     assert.equal(server.url, report.server.url)
     assert.is_number(report.server.rtt)
     assert.is_true(report.jetstream.enabled)
+    local pool = report.connections.pools[1]
+    assert.same({ server.url, 1, 1, 0 }, { pool.servers, pool.opened, pool.active, pool.failed })
+    assert.is_true(report.connections.mean_connect_time > 0)
     for _, stream in ipairs(report.streams) do
       assert.equal("missing", stream.state, stream.name)
     end

@@ -173,6 +173,12 @@ function checks.workers(client, report)
   end
 end
 
+--- The pool of this process: what connecting cost, and whether it had to be tried again.
+function checks.connections(report)
+  report.connections = core.connection_stats()
+  core.array(report.connections.pools)
+end
+
 --- What this program is made of.
 function checks.versions(report)
   local ok, cjson = pcall(require, "cjson")

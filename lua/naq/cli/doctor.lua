@@ -17,7 +17,7 @@ local doctor = {
 
 -- The members of --json, in this order.
 local KEYS = {
-  "ok", "server", "jetstream", "streams", "workers", "stale_workers", "versions", "problems",
+  "ok", "server", "jetstream", "streams", "workers", "stale_workers", "connections", "versions", "problems",
 }
 
 local function bytes(n)
@@ -60,6 +60,12 @@ local function describe_versions(versions)
   return table.concat(parts, ", ")
 end
 
+local function describe_connections(numbers)
+  local time = numbers.mean_connect_time and " in " .. output.duration(numbers.mean_connect_time) or ""
+  return ("%d opened%s, %d in use, %d failed, %d reconnects"):format(
+    numbers.opened, time, numbers.active, numbers.failed, numbers.reconnects)
+end
+
 local STYLES = { ok = "green", missing = "dim", differs = "red" }
 
 local STREAM_COLUMNS = {
@@ -80,6 +86,7 @@ local function print_report(report)
     { "clock", describe_clock(report.server.clock_difference) },
     { "jetstream", describe_jetstream(report.jetstream) },
     { "workers", describe_workers(report) },
+    { "connections", describe_connections(report.connections) },
     { "versions", describe_versions(report.versions) },
   })
   if #report.streams > 0 then
@@ -103,6 +110,7 @@ function doctor.run(args)
       checks.clock(client, report)
       checks.workers(client, report)
     end
+    checks.connections(report)
     report.ok = #report.problems == 0
     if args.json then
       output.object(KEYS, report)
