@@ -18,14 +18,12 @@ enum { LOOK_MS = 100 };
 
 /* What needs no second look; on the thread that got s. */
 static naq_status why(natsStatus s, naq_err *err) {
-    char sentence[400];
     const char *text = nats_GetLastError(NULL);
     switch (s) {
     case NATS_CONNECTION_AUTH_FAILED:
         return naq_fail(err, NAQ_AUTH, "the server refused the credentials");
     case NATS_SSL_ERROR:
-        naq_tls_sentence(text != NULL ? text : "", sentence, sizeof sentence);
-        return naq_fail(err, NAQ_CONNECTION, "%s", sentence);
+        return naq_tls_explain(text != NULL ? text : "", err);
     default: /* NATS_SECURE_CONNECTION_WANTED */
         return naq_fail(err, NAQ_CONNECTION, "TLS is asked for, and the server has none");
     }
@@ -152,6 +150,7 @@ naq_status naq_diagnose(const naq_conn_options *o, natsStatus s, int64_t spent_m
     case NATS_IO_ERROR:
     case NATS_CONNECTION_CLOSED:
     case NATS_PROTOCOL_ERROR:
+    case NATS_LINE_TOO_LONG:
         return look_at_all(o, spent_ms, err);
     default:
         return naq_from_nats(err, s, 0, "cannot connect to %s", servers);

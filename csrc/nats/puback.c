@@ -46,11 +46,18 @@ naq_status naq_stream_check(natsConnection *nc, const char *subject, int64_t tim
         return NAQ_OK;
     }
     natsMsg *answer = NULL;
+    char description[128];
     natsStatus s = natsConnection_Request(&answer, nc, "$JS.API.STREAM.NAMES", request.data,
                                           (int)request.len, timeout_ms);
     naq_buf_free(&request);
     naq_status status = NAQ_OK;
-    if (s == NATS_NO_RESPONDERS)
+    naq_slice text = {NULL, 0};
+    if (s == NATS_OK)
+        text = (naq_slice){natsMsg_GetData(answer), (size_t)natsMsg_GetDataLength(answer)};
+    /* A server whose JetStream is another account's answers; one without any does not. */
+    if (s == NATS_NO_RESPONDERS ||
+        (s == NATS_OK &&
+         naq_reply_error(text, description, sizeof description) == JSNotEnabledForAccountErr))
         status = naq_fail(err, NAQ_NO_JETSTREAM,
                           "publish to %s: the server or this account has no JetStream", subject);
     else if (s == NATS_OK && natsMsg_GetDataLength(answer) > 0 &&

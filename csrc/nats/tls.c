@@ -138,14 +138,15 @@ static void whose(const char *words, char *out, size_t size) {
 
 /* libnats writes "SSL handshake error: <X509_V_ERR number>:<words>:..." of a certificate it
  * refused, and OpenSSL's own words of anything else. */
-void naq_tls_sentence(const char *text, char *out, size_t size) {
+naq_status naq_tls_explain(const char *text, naq_err *err) {
     const char *why = strstr(text, "error: ");
     why = why != NULL ? why + 7 : text;
+    if (strcmp(why, "(null)") == 0) /* nothing in OpenSSL's queue: our own limit ended it */
+        return naq_fail(err, NAQ_TIMEOUT, "no answer in the TLS handshake");
     char *rest = NULL;
     long number = strtol(why, &rest, 10);
     if (rest == why || *rest != ':') {
-        (void)snprintf(out, size, "the TLS handshake failed: %s", why);
-        return;
+        return naq_fail(err, NAQ_CONNECTION, "the TLS handshake failed: %s", why);
     }
     char cert[300];
     whose(rest + 1, cert, sizeof cert);
@@ -153,28 +154,25 @@ void naq_tls_sentence(const char *text, char *out, size_t size) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
     case X509_V_ERR_EMAIL_MISMATCH:
-        (void)snprintf(out, size,
-                       "the server's certificate is for another host (%s): connect by a name that "
-                       "stands in it",
-                       cert);
-        break;
+        return naq_fail(err, NAQ_CONNECTION,
+                        "the server's certificate is for another host (%s): connect by a name that "
+                        "stands in it",
+                        cert);
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        (void)snprintf(out, size, "the server's certificate has expired (%s)", cert);
-        break;
+        return naq_fail(err, NAQ_CONNECTION, "the server's certificate has expired (%s)", cert);
     case X509_V_ERR_CERT_NOT_YET_VALID:
-        (void)snprintf(out, size, "the server's certificate is not valid yet (%s)", cert);
-        break;
+        return naq_fail(err, NAQ_CONNECTION, "the server's certificate is not valid yet (%s)",
+                        cert);
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        (void)snprintf(out, size,
-                       "the server's certificate is from an authority that is not trusted here "
-                       "(%s): tls.ca_file names the one to trust",
-                       cert);
-        break;
+        return naq_fail(err, NAQ_CONNECTION,
+                        "the server's certificate is from an authority that is not trusted here "
+                        "(%s): tls.ca_file names the one to trust",
+                        cert);
     default:
-        (void)snprintf(out, size, "the server's certificate is refused: %s", rest + 1);
+        return naq_fail(err, NAQ_CONNECTION, "the server's certificate is refused: %s", rest + 1);
     }
 }

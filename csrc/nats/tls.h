@@ -18,7 +18,8 @@ bool naq_tls_wanted(const naq_conn_options *o);
 /* Put o's TLS settings into options. NAQ_CONFIGURATION names the file that cannot be used. */
 naq_status naq_tls_set(struct __natsOptions *options, const naq_conn_options *o, naq_err *err);
 
-/* "the server's certificate has expired ..." for what libnats says of a failed handshake. */
-void naq_tls_sentence(const char *text, char *out, size_t size);
+/* "the server's certificate has expired ...", NAQ_CONNECTION, for what libnats says of a failed
+ * handshake; NAQ_TIMEOUT when it was not finished in time. */
+naq_status naq_tls_explain(const char *text, naq_err *err);
 
 #endif

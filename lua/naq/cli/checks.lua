@@ -38,7 +38,7 @@ function checks.jetstream(client, report)
   local answer, message, code = jetstream_api.call(client.conn, "INFO")
   if not answer then
     if code == "NO_JETSTREAM" then
-      message = "JetStream is not enabled: start nats-server with --jetstream"
+      message = "JetStream is not enabled: start nats-server with --jetstream, or enable it for the account"
     end
     report.jetstream = { enabled = false }
     problem(report, message)
