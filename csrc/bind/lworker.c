@@ -159,6 +159,8 @@ int lnaq_worker_new(lua_State *L) {
         .shutdown_ms = ms(L, "shutdown_timeout", 30),
         .max_crashes = (int)lnaq_optnumber(L, 1, "max_crashes", 3),
         .result_ttl = lnaq_optnumber(L, 1, "result_ttl", 604800),
+        .failed_age_ms = (int64_t)(lnaq_optnumber(L, 1, "failed_age", 0) * 1000 + 0.5),
+        .failed_bytes = (int64_t)lnaq_optnumber(L, 1, "failed_bytes", 0),
         .burst = lnaq_optbool(L, 1, "burst", 0),
         .max_jobs = (long)lnaq_optnumber(L, 1, "max_jobs", 0),
         .handle_signals = lnaq_optbool(L, 1, "handle_signals", 0),

@@ -40,24 +40,25 @@ typedef struct object {
     int64_t max_age;         /* 0: for ever; -1: the workers' TTL */
     int64_t max_bytes;       /* 0: no limit */
     bool direct;             /* direct gets; buckets always have them */
+    bool own_limits;         /* max_age and max_bytes are options, and not compared */
 } object;
 
 static const object LAYOUT[] = {
-    {WORK_QUEUE, "jobs", {"%s.q.*.high.*", "%s.q.*.normal.*", "%s.q.*.low.*"}, 0, 0, false},
-    {WORK_QUEUE, "delayed", {"%s.d.*.*"}, 0, 0, true},
-    {LOG, "failed", {"%s.f.*.*"}, 30 * DAY, INT64_C(1) << 30, false},
-    {LOG, "events", {"%s.e.*.*.*"}, 7 * DAY, INT64_C(1) << 30, false},
-    {BUCKET, "results_1h", {NULL}, HOUR, 0, true},
-    {BUCKET, "results_1d", {NULL}, DAY, 0, true},
-    {BUCKET, "results_7d", {NULL}, 7 * DAY, 0, true},
-    {BUCKET, "results_30d", {NULL}, 30 * DAY, 0, true},
-    {BUCKET, "results_forever", {NULL}, 0, 0, true},
-    {BUCKET, "workers", {NULL}, -1, 0, true},
-    {BUCKET, "leader", {NULL}, 5 * SECOND, 0, true},
-    {BUCKET, "schedules", {NULL}, 0, 0, true},
-    {BUCKET, "control", {NULL}, 0, 0, true},
-    {BUCKET, "flows", {NULL}, 0, 0, true},
-    {BUCKET, "unique", {NULL}, 0, 0, true},
+    {WORK_QUEUE, "jobs", {"%s.q.*.high.*", "%s.q.*.normal.*", "%s.q.*.low.*"}, 0, 0, false, false},
+    {WORK_QUEUE, "delayed", {"%s.d.*.*"}, 0, 0, true, false},
+    {LOG, "failed", {"%s.f.*.*"}, 30 * DAY, INT64_C(1) << 30, false, true},
+    {LOG, "events", {"%s.e.*.*.*"}, 7 * DAY, INT64_C(1) << 30, false, false},
+    {BUCKET, "results_1h", {NULL}, HOUR, 0, true, false},
+    {BUCKET, "results_1d", {NULL}, DAY, 0, true, false},
+    {BUCKET, "results_7d", {NULL}, 7 * DAY, 0, true, false},
+    {BUCKET, "results_30d", {NULL}, 30 * DAY, 0, true, false},
+    {BUCKET, "results_forever", {NULL}, 0, 0, true, false},
+    {BUCKET, "workers", {NULL}, -1, 0, true, false},
+    {BUCKET, "leader", {NULL}, 5 * SECOND, 0, true, false},
+    {BUCKET, "schedules", {NULL}, 0, 0, true, false},
+    {BUCKET, "control", {NULL}, 0, 0, true, false},
+    {BUCKET, "flows", {NULL}, 0, 0, true, false},
+    {BUCKET, "unique", {NULL}, 0, 0, true, false},
 };
 enum { OBJECTS = sizeof LAYOUT / sizeof *LAYOUT };
 
@@ -65,6 +66,7 @@ typedef struct setting {
     const char *name;
     char value[224]; /* JSON */
     bool may_lack;   /* the server leaves out what is false or zero */
+    bool any;        /* whatever it is, it is fine */
 } setting;
 
 typedef struct settings {
@@ -75,6 +77,7 @@ typedef struct settings {
 static void put_text(settings *s, const char *name, const char *json) {
     setting *at = &s->list[s->n++];
     at->name = name;
+    at->any = false;
     at->may_lack = strcmp(json, "false") == 0 || strcmp(json, "0") == 0;
     (void)snprintf(at->value, sizeof at->value, "%s", json);
 }
@@ -83,6 +86,11 @@ static void put_int(settings *s, const char *name, int64_t n) {
     char text[24];
     (void)snprintf(text, sizeof text, "%lld", (long long)n);
     put_text(s, name, text);
+}
+
+static void put_int_or_any(settings *s, const char *name, int64_t n, bool any) {
+    put_int(s, name, n);
+    s->list[s->n - 1].any = any;
 }
 
 static void put_bool(settings *s, const char *name, bool b) {
@@ -111,19 +119,24 @@ static void settings_of(const object *o, const naq_layout_options *options, cons
     int64_t age = o->max_age;
     if (age < 0)
         age = (options->worker_ttl_ms > 0 ? options->worker_ttl_ms : 60000) * (SECOND / 1000);
+    int64_t bytes = o->max_bytes > 0 ? o->max_bytes : -1;
+    if (o->own_limits && options->failed_age_ms > 0) age = options->failed_age_ms * (SECOND / 1000);
+    if (o->own_limits && options->failed_bytes > 0) bytes = options->failed_bytes;
     bool bucket = o->shape == BUCKET, queue = o->shape == WORK_QUEUE;
     s->n = 0;
     put_subjects(s, o, prefix);
     put_text(s, "retention", queue ? "\"workqueue\"" : "\"limits\"");
     put_text(s, "storage", "\"file\"");
     put_text(s, "discard", o->shape == LOG ? "\"old\"" : "\"new\"");
-    put_int(s, "max_age", age);
-    put_int(s, "max_bytes", o->max_bytes > 0 ? o->max_bytes : -1);
+    put_int_or_any(s, "max_age", age, o->own_limits);
+    put_int_or_any(s, "max_bytes", bytes, o->own_limits);
     put_int(s, "max_msgs", -1);
     put_int(s, "max_msg_size", -1);
     put_int(s, "max_consumers", -1);
     put_int(s, "max_msgs_per_subject", o->shape == LOG ? -1 : 1);
-    put_int(s, "duplicate_window", bucket && age > 0 && age < 2 * MINUTE ? age : 2 * MINUTE);
+    /* The server takes no window longer than the age. */
+    bool brief = (bucket || o->own_limits) && age > 0 && age < 2 * MINUTE;
+    put_int_or_any(s, "duplicate_window", brief ? age : 2 * MINUTE, o->own_limits);
     put_bool(s, "discard_new_per_subject", queue);
     put_bool(s, "allow_direct", o->direct);
     put_bool(s, "allow_rollup_hdrs", bucket);
@@ -157,7 +170,7 @@ static bool find_difference(naq_slice config, const settings *s, char *out, size
         const setting *want = &s->list[i];
         naq_slice found = naq_reply_member(config, want->name);
         char text[sizeof want->value];
-        if (found.at == NULL && want->may_lack) continue;
+        if (want->any || (found.at == NULL && want->may_lack)) continue;
         plain_text(found, text, sizeof text);
         if (strcmp(text, want->value) == 0) continue;
         (void)snprintf(out, size, "%s: %s found, %s wanted", want->name,

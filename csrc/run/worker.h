@@ -21,7 +21,8 @@ typedef struct naq_worker_options {
     int64_t ack_wait_ms; /* for consumers that do not exist yet */
     int64_t heartbeat_ms, ttl_ms, shutdown_ms;
     int max_crashes;
-    double result_ttl; /* seconds, where neither the payload nor the job says */
+    double result_ttl;                   /* seconds, where neither the payload nor the job says */
+    int64_t failed_age_ms, failed_bytes; /* of the store of dead letters; 0: as in stream.h */
     bool burst;
     long max_jobs; /* 0: no limit */
     bool handle_signals;

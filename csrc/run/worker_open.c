@@ -100,9 +100,16 @@ static void init_pulls(naq_worker *w) {
     naq_mover_init(&w->mover, w->loop, w->o.prefix, (uint16_t)w->n_pulls);
 }
 
+static naq_layout_options layout_of(const naq_worker_options *o) {
+    return (naq_layout_options){.prefix = o->prefix,
+                                .worker_ttl_ms = o->ttl_ms,
+                                .failed_age_ms = o->failed_age_ms,
+                                .failed_bytes = o->failed_bytes};
+}
+
 static void make_consumers_again(naq_worker *w) {
     naq_err err;
-    naq_layout_options layout = {.prefix = w->o.prefix, .worker_ttl_ms = w->o.ttl_ms};
+    naq_layout_options layout = layout_of(&w->o);
     naq_status status = naq_layout_ensure(w->conn, &layout, NULL, NULL, &err);
     for (int i = 0; i < w->n_pulls && status == NAQ_OK; i++) {
         naq_consumer_info info;
@@ -165,7 +172,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     if (w == NULL) return naq_fail(err, NAQ_INVALID, "worker: out of memory");
     w->o = *o;
     make_id(w);
-    naq_layout_options layout = {.prefix = o->prefix, .worker_ttl_ms = o->ttl_ms};
+    naq_layout_options layout = layout_of(o);
     naq_loop_handlers handlers = {.ctx = w,
                                   .delivered = naq_worker_delivered,
                                   .answered = naq_worker_answered,

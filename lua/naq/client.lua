@@ -80,6 +80,8 @@ function Client:ensure_layout()
     prefix = self.prefix,
     replicas = self.config.nats.replicas,
     worker_ttl = self.config.workers.ttl,
+    failed_age = self.config.failed.max_age,
+    failed_bytes = self.config.failed.max_bytes,
   })
   return layout, message, code
 end

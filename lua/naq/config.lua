@@ -157,6 +157,7 @@ end
 ---@field scheduler table
 ---@field events table
 ---@field results {ttl: number}
+---@field failed {max_age: number, max_bytes: integer}
 ---@field logging {level: string, format: string, file: string?}
 ---@field dashboard {host: string, port: integer}
 ---@field sources table<string, string>  path -> "default", "file naq.yaml:12", "environment NAQ_X", "options"

@@ -31,6 +31,12 @@ end
 
 local function not_empty(value) return value == "" and "must not be empty" or nil end
 
+local function bytes(declared)
+  declared.type, declared.min = { "integer", "string" }, 1
+  declared.check, declared.normal = quantity.bytes_problem, quantity.bytes
+  return declared
+end
+
 local SHORT = 0.001 -- the core counts in milliseconds
 
 key("nats.servers", {
@@ -255,15 +261,11 @@ key("workers.timeout", {
   flat = "timeout",
   doc = "seconds an attempt may take, where neither the job nor the call says",
 })
-key("workers.memory_limit", {
-  type = { "integer", "string" },
-  min = 1,
-  check = quantity.bytes_problem,
-  normal = quantity.bytes,
+key("workers.memory_limit", bytes({
   computed = "none",
   flat = "memory_limit",
   doc = "bytes an attempt may use (64MB), where neither the job nor the call says",
-})
+}))
 key("workers.max_crashes", {
   type = "integer",
   min = 0,
@@ -330,15 +332,11 @@ key("events.max_age", {
   later = "the event stream",
   doc = "seconds that events are kept",
 })
-key("events.max_bytes", {
-  type = { "integer", "string" },
-  min = 1,
+key("events.max_bytes", bytes({
   default = 1000000000,
-  check = quantity.bytes_problem,
-  normal = quantity.bytes,
   later = "the event stream",
   doc = "bytes of events that are kept (1GB)",
-})
+}))
 
 key("results.ttl", {
   type = "number",
@@ -348,6 +346,17 @@ key("results.ttl", {
   env = { "NAQ_DEFAULT_RESULT_TTL" },
   doc = "seconds that a job's record is kept, where neither the job nor the call says",
 })
+key("failed.max_age", {
+  type = "number",
+  min = 1,
+  max = 3155760000,
+  default = 2592000,
+  doc = "seconds that a dead letter is kept; fixed when their stream is created",
+})
+key("failed.max_bytes", bytes({
+  default = 1073741824,
+  doc = "bytes of all dead letters (1GB), the oldest go first; fixed when their stream is created",
+}))
 
 key("logging.level", {
   type = "string",

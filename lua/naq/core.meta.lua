@@ -140,7 +140,8 @@ function conn:request(subject, data, seconds, headers) end
 ---@return string[]? answers, string? message, string? code
 function conn:request_many(subject, data, n, seconds) end
 --- [blocks] All streams and buckets of docs/wire.md: created where missing, checked where they exist.
----@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, dry_run: boolean?}
+--- failed_age (seconds) and failed_bytes are for the creation of the store of dead letters, and not checked.
+---@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, failed_age: number?, failed_bytes: integer?, dry_run: boolean?}
 ---@return {created: string[], differs: string[]}? layout, string? message, string? code  CONFIGURATION when one differs
 function conn:ensure_layout(opts) end
 --- [blocks] Publish and wait for JetStream's ack; retried with the same msg_id through a leader change
@@ -190,6 +191,8 @@ function conn:browse(stream, opts) end
 ---@field name string?           worker name; the id is <name or host>-<pid>-<6 hex digits>
 ---@field runner string          JSON for runner.open(): {files, dirs, config, policies}
 ---@field result_ttl number      seconds, where neither the payload nor the job says
+---@field failed_age number?     of the store of dead letters, as in ensure_layout
+---@field failed_bytes integer?
 ---@field ack_wait number        seconds, for consumers that do not exist yet
 ---@field ack_waits table<string, number>?  the same for single queues
 ---@field heartbeat_interval number

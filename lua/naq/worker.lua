@@ -117,6 +117,8 @@ function worker.new(given, level)
     threads = resolved.workers.concurrency,
     name = own.name,
     result_ttl = resolved.results.ttl,
+    failed_age = resolved.failed.max_age,
+    failed_bytes = resolved.failed.max_bytes,
     ack_wait = resolved.queues.ack_wait,
     ack_waits = ack_waits(resolved.queues.configs),
     heartbeat_interval = resolved.workers.heartbeat_interval,

@@ -64,7 +64,7 @@ describe("conn:ensure_layout()", function()
   end)
 
   it("refuses a stream that differs, with what was found and what is wanted", function()
-    local config = config_of(conn, "naq_failed")
+    local config = config_of(conn, "naq_events")
     config.max_age = 60 * 1000000000
     config.duplicate_window = 60 * 1000000000
     update(conn, config)
@@ -72,15 +72,31 @@ describe("conn:ensure_layout()", function()
     assert.is_nil(layout)
     assert.equal("CONFIGURATION", code)
     assert.equal(
-      "stream naq_failed differs from naq's: max_age: 60000000000 found, 2592000000000000 wanted",
+      "stream naq_events differs from naq's: max_age: 60000000000 found, 604800000000000 wanted",
       err
     )
     local dry = assert(conn:ensure_layout({ dry_run = true }))
     assert.equal(1, #dry.differs)
-    config.max_age = 30 * 86400 * 1000000000
+    config.max_age = 7 * 86400 * 1000000000
     config.duplicate_window = 120 * 1000000000
     update(conn, config)
     assert(conn:ensure_layout())
+  end)
+
+  it("gives dead letters the age and room it is told, and keeps what was made of it since", function()
+    assert(conn:ensure_layout({ prefix = "kept", failed_age = 60, failed_bytes = 5000000 }))
+    local config = config_of(conn, "kept_failed")
+    assert.equal(60 * 1000000000, config.max_age)
+    assert.equal(60 * 1000000000, config.duplicate_window)
+    assert.equal(5000000, config.max_bytes)
+    config.max_age, config.max_bytes = 3600 * 1000000000, 7000000
+    update(conn, config)
+    assert.same({ created = {}, differs = {} }, conn:ensure_layout({ prefix = "kept" }))
+    assert.equal(7000000, config_of(conn, "kept_failed").max_bytes)
+    config.retention = nil
+    config.max_msgs_per_subject = 5
+    update(conn, config)
+    assert.equal("CONFIGURATION", select(3, conn:ensure_layout({ prefix = "kept" })))
   end)
 
   it("reports a TTL that another setting made", function()
