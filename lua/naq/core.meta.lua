@@ -157,13 +157,31 @@ function conn:js_publish(subject, data, msg_id, opts) end
 ---@param defaults {prefix: string, queue: string}
 ---@return table? ids (false where refused), table|string errors {[i] = {code=, message=}}, string? code
 function conn:enqueue_many(list, defaults, prepare) end
---- [blocks] Key-value, one key. bucket without the KV_ prefix.
+--- [blocks] Key-value, one key. bucket without the KV_ prefix. direct: from any replica, not the leader.
+---@param direct? boolean
 ---@return string? value, integer|string revision_or_message, string? code  KEY_NOT_FOUND
-function conn:kv_get(bucket, key) end
+function conn:kv_get(bucket, key, direct) end
 function conn:kv_put(bucket, key, value) end               ---@return integer? revision, string? m, string? code
 function conn:kv_create(bucket, key, value) end            -- KEY_EXISTS
 function conn:kv_update(bucket, key, value, revision) end  -- WRONG_REVISION
-function conn:kv_delete(bucket, key) end
+---@param revision? integer  only if the key still has it
+---@return true? done, string? message, string? code  WRONG_REVISION
+function conn:kv_delete(bucket, key, revision) end
+function conn:kv_purge(bucket, key, revision) end          -- its history goes as well
+--- [blocks] All keys that have a value and match (default ">"), in stream order; no values travel.
+---@return string[]? keys, string? message, string? code
+function conn:kv_keys(bucket, filter) end
+--- [blocks] A watch of what matches (default ">"), see naq.kv_watcher. It holds the connection by itself.
+---@param opts? {history: boolean?, updates_only: boolean?, ignore_deletes: boolean?, headers_only: boolean?}
+---@return naq.CoreKVWatch? watch, string? message, string? code
+function conn:kv_watch(bucket, filter, opts) end
+---@class naq.CoreKVWatch
+local kv_watch = {}
+--- [blocks] The next event within so many seconds; 0: one that is here already.
+---@return naq.KVEvent? event, string? message, string? code  TIMEOUT, CONFIGURATION, CLOSED
+function kv_watch:next(seconds) end
+function kv_watch:close() end           -- idempotent; also __gc and __close, which do not wait
+
 --- [blocks] All live entries whose key matches (default ">"): {{key=, value=, revision=, created=}, ...}
 function conn:kv_entries(bucket, filter) end
 --- [blocks] The job's record, looked for in all result buckets at once.
