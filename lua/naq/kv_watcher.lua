@@ -94,7 +94,7 @@ function Watcher:dispatch(seconds, fn)
   return count
 end
 
---- End it. Safe twice; closing the connection does it as well, and the collector does the same in its own time.
+--- End it. Safe twice. Closing the connection does it as well, and so does the collector in its own time.
 function Watcher:stop()
   local handle = self.core
   self.core = nil
