@@ -216,14 +216,19 @@ key("queues.configs.*.paused", {
 })
 
 -- The policy of a queue's jobs: what stands in the payload or with the job goes before it.
-local policies = {}
-for name in pairs(policy.DECLARATION) do
-  policies[#policies + 1] = name
+local policies, names = {}, {}
+for _, declaration in ipairs({ policy.DECLARATION, policy.LIMITS }) do
+  for name, declared in pairs(declaration) do
+    if not declared.unsupported then
+      policies[name] = declared
+      names[#names + 1] = name
+    end
+  end
 end
-table.sort(policies)
-for _, name in ipairs(policies) do
+table.sort(names)
+for _, name in ipairs(names) do
   local declared = {}
-  for property, value in pairs(policy.DECLARATION[name]) do
+  for property, value in pairs(policies[name]) do
     declared[property] = value
   end
   key("queues.configs.*." .. name, declared)

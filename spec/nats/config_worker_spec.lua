@@ -26,6 +26,7 @@ end
 local JOBS = [[
 local naq = require("naq")
 naq.job("double", function(args) return args * 2 end)
+naq.job("fail", function() error("no") end)
 naq.job("forward", function(args, job) return assert(job:enqueue("double", args)).id end)
 ]]
 
@@ -70,6 +71,7 @@ queues:
   ack_wait: 21
   configs:
     slow: {ack_wait: 77}
+    orders: {max_retries: 0}
 workers:
   concurrency: 3
   heartbeat_interval: 7
@@ -139,6 +141,16 @@ logging:
     local client = connect({ prefix = "shop" })
     local _, _, bucket = client.conn:find_record("shop", id)
     assert.equal("shop_results_1h", bucket)
+    client:close()
+  end)
+
+  it("says how a queue's jobs are treated", function()
+    local status, _, errors = run("enqueue", "fail", "--wait", "10")
+    assert.equal(1, status)
+    assert.matches("no", errors)
+    local client = connect({ prefix = "shop" })
+    local job = assert(client:enqueue("fail", nil, { queue = "slow" }))
+    eventually(function() return job:status() == "retry" end, 10, "a retry on the other queue")
     client:close()
   end)
 

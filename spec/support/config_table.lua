@@ -9,8 +9,9 @@ local config_table = {}
 
 local function type_of(k)
   if k.path == "nats.servers" then return "list" end
-  if k.normal then return "bytes" end
-  if type(k.type) == "table" then return k.path:find("rate_", 1, true) and "rate" or "number or list" end
+  if k.path:find("memory_limit$") or k.path:find("max_bytes$") then return "bytes" end
+  if k.path:find("rate_limit$") then return "rate" end
+  if type(k.type) == "table" then return "number or list" end
   if k.type == "strings" then return "list" end
   return ({ integer = "whole number", boolean = "true, false" })[k.type] or k.type
 end
