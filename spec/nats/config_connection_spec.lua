@@ -126,6 +126,28 @@ describe("the configuration of a connection:", function()
     end)
   end
 
+  for _, seconds in ipairs({ 0.2, 0.9 }) do
+    it("flush_timeout " .. seconds .. " is how long a flush waits", function()
+      connect({ flush_timeout = seconds }, 1)
+      local begin = core.mono()
+      local done, _, code = conn:flush()
+      local took = core.mono() - begin
+      assert.is_nil(done)
+      assert.equal("TIMEOUT", code)
+      assert.is_true(took > seconds * 0.9 and took < seconds + 0.6, took)
+    end)
+
+    it("drain_timeout " .. seconds .. " is how long draining waits", function()
+      connect({ drain_timeout = seconds, flush_timeout = 30 }, 1)
+      local begin = core.mono()
+      local done, _, code = conn:drain()
+      local took = core.mono() - begin
+      assert.is_nil(done)
+      assert.equal("TIMEOUT", code)
+      assert.is_true(took > seconds * 0.9 and took < seconds + 1.8, took) -- closing flushes, up to 1 s
+    end)
+  end
+
   it("servers are tried until one answers", function()
     server = scribe.start()
     local dead = "nats://127.0.0.1:" .. core.free_port()
@@ -148,6 +170,76 @@ describe("the configuration of a connection:", function()
     assert.equal("hunter2", greeting.pass)
     eventually(function() return #server:heard("^PING$") >= 4 end, 5, "pings")
   end)
+end)
+
+describe("nats.pool_size", function()
+  local JOBS = [[
+local core, naq = require("naq.core"), require("naq")
+naq.job("hold", function(args)
+  local options = { config = false, servers = args.url, client_name = "held", pool_size = args.size }
+  local conn = assert(naq.connection(options))
+  assert(conn:publish("holding", ""))
+  repeat core.sleep(0.01) until io.open(args.gate)
+  conn:close()
+end)
+]]
+  local server, worker, folder, watcher
+
+  setup(function()
+    server = nats.start({
+      config = {
+        "accounts {",
+        "  $SYS { users = [{user: sys, password: sys}] }",
+        "  A { jetstream: true, users = [{user: a, password: a}] }",
+        "}",
+        "no_auth_user: a",
+      },
+    })
+    folder = assert(core.mkdtemp("naq-spec-config"))
+    local f = assert(io.open(folder .. "/jobs.lua", "wb"))
+    f:write(JOBS)
+    f:close()
+    worker = support.start_worker({ url = server.url, jobs = { folder .. "/jobs.lua" }, threads = 6 })
+    watcher = server:connect({ user = "sys", password = "sys" })
+  end)
+  teardown(function()
+    worker:stop()
+    watcher:close()
+    server:stop()
+    core.rmtree(folder)
+  end)
+
+  local function held()
+    local text = assert(watcher:request("$SYS.REQ.SERVER.PING.CONNZ", "{}", 2))
+    local count = 0
+    for _, connection in ipairs(assert(core.decode(text)).data.connections) do
+      if connection.name == "held" then count = count + 1 end
+    end
+    return count
+  end
+
+  -- A pool is that of its servers and credentials: each size has its own way to say the same.
+  for size, host in ipairs({ "localhost", "a:a@localhost", "a:a@127.0.0.1" }) do
+    it(size .. " is how many connections the threads of a process share", function()
+      local client = server:client()
+      local listener = assert(naq.connection({ config = false, servers = server.url }))
+      local holding = assert(listener:subscribe("holding"))
+      assert(listener:flush())
+      local gate = ("%s/gate-%d"):format(folder, size)
+      local before = held()
+      local url = ("nats://%s:%d"):format(host, server.port)
+      for _ = 1, 6 do
+        assert(client:enqueue("hold", { url = url, size = size, gate = gate }))
+      end
+      for _ = 1, 6 do
+        assert(holding:next(10))
+      end
+      assert.equal(size, held() - before)
+      assert(io.open(gate, "wb")):close()
+      client:close()
+      listener:close()
+    end)
+  end
 end)
 
 describe("nats.replicas", function()
