@@ -127,6 +127,14 @@ for _, name in ipairs({
   lazily(name)
 end
 
+--- The services of one configuration: connection, streams, kv, jobs, and the program's own. See services.lua.
+---@param options? table  as for naq.connect()
+---@return naq.Services? services, string? message, naq.Code? code
+function naq.services(options)
+  local services, message, code = require("naq.services").new(options, 2)
+  return services, message, code
+end
+
 --- A raw NATS connection out of the process-wide pool. See connection.lua for what it can do.
 ---@param options? table  as for naq.connect()
 ---@return naq.Connection? connection, string? message, naq.Code? code

@@ -45,6 +45,7 @@ local TYPES = {
   integer = { is = function(v) return is_number(v) and v % 1 == 0 end, text = "a whole number" },
   string = { is = function(v) return type(v) == "string" end, text = "a string" },
   boolean = { is = function(v) return type(v) == "boolean" end, text = "true or false" },
+  ["function"] = { is = function(v) return type(v) == "function" end, text = "a function" },
   table = { is = function(v) return type(v) == "table" end, text = "a table" },
   strings = {
     is = function(v)

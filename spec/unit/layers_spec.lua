@@ -28,7 +28,7 @@ local LUA_ROWS = {
   { "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
   { "policy", "message", "subject", "jetstream_schema", "event_handlers" },
-  { "config_table" },
+  { "config_table", "service_registry" },
   { "config_keys" },
   { "config_file", "config_listing" },
   { "config", "definitions", "jetstream_api", "job", "retry", "subscription" },
@@ -43,6 +43,7 @@ local LUA_ROWS = {
   { "queue", "results", "revive" },
   { "dead_letter", "worker" },
   { "client" },
+  { "services" },
   { "init" }, -- the public surface: require("naq")
   { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
   { "cli.exit" },
