@@ -131,3 +131,13 @@ void lnaq_newclass(lua_State *L, const char *name, const luaL_Reg *methods, lua_
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }
+
+void lnaq_setgc(lua_State *L, const char *name, lua_CFunction gc) {
+    if (luaL_newmetatable(L, name)) {
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushstring(L, name);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+}

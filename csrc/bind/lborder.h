@@ -57,4 +57,8 @@ int lnaq_optbool(lua_State *L, int index, const char *name, int fallback);
  */
 void lnaq_newclass(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 
+/* Have the collector call gc on the userdata on top of the stack, which has no methods: what holds
+ * C memory while a Lua error may come. The metatable of that name is made the first time. */
+void lnaq_setgc(lua_State *L, const char *name, lua_CFunction gc);
+
 #endif

@@ -13,13 +13,7 @@ static int lnaq_bytes_gc(lua_State *L) {
 naq_buf *lnaq_newbytes(lua_State *L) {
     naq_buf *b = lua_newuserdata(L, sizeof *b);
     memset(b, 0, sizeof *b);
-    if (luaL_newmetatable(L, BYTES_MT)) {
-        lua_pushcfunction(L, lnaq_bytes_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushstring(L, BYTES_MT);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
+    lnaq_setgc(L, BYTES_MT, lnaq_bytes_gc);
     return b;
 }
 

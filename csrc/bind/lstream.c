@@ -33,13 +33,7 @@ static int lnaq_report_gc(lua_State *L) {
 static report *new_report(lua_State *L) {
     report *r = lua_newuserdata(L, sizeof *r);
     memset(r, 0, sizeof *r);
-    if (luaL_newmetatable(L, REPORT_MT)) {
-        lua_pushcfunction(L, lnaq_report_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushstring(L, REPORT_MT);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_setmetatable(L, -2);
+    lnaq_setgc(L, REPORT_MT, lnaq_report_gc);
     return r;
 }
 

@@ -231,6 +231,34 @@ describe("js:kv()", function()
     plain:stop()
   end)
 
+  it("says which subject the user may not use, at once", function()
+    local deny = '["$KV.locked.>", "$JS.API.DIRECT.GET.KV_hidden.>"]'
+    local guarded = nats.start({
+      config = {
+        ('authorization { users: [ { user: ada, password: s, permissions: { publish: { deny: %s } } } ] }'):format(
+          deny
+        ),
+      },
+    })
+    local c = assert(naq.connection({ servers = { guarded.url }, user = "ada", password = "s" }))
+    local begin = core.mono()
+    local locked = assert(c:jetstream():kv("locked"))
+    for _, call in ipairs({ "put", "create", "delete", "purge" }) do
+      local done, message, code = locked[call](locked, "k", (call == "put" or call == "create") and "v" or nil)
+      assert.is_nil(done)
+      assert.equal("PERMISSION", code, message)
+      assert.truthy(message:find("$KV.locked.k", 1, true), message)
+    end
+    local hidden = assert(c:jetstream():kv("hidden"))
+    assert(hidden:put("k", "v"))
+    assert.equal("PERMISSION", select(3, hidden:get("k")))
+    hidden.direct = false
+    assert.equal("v", (hidden:get("k")))
+    assert.is_true(core.mono() - begin < 4)
+    c:close()
+    guarded:stop()
+  end)
+
   it("raises when the connection is closed", function()
     local c = assert(naq.connection({ servers = { server.url } }))
     local kv = assert(c:jetstream():kv(support.fresh_name()))

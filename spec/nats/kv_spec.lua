@@ -96,7 +96,7 @@ describe("a bucket", function()
     assert.same({}, conn:kv_entries("naq_unique"))
   end)
 
-  it("is written through a crash of the server", function()
+  it("is written and read through a crash of the server", function()
     local own = nats.start()
     local c = own:connect()
     assert(c:ensure_layout())
@@ -106,6 +106,8 @@ describe("a bucket", function()
     while core.mono() - begin < 1.5 do
       last = tostring(core.mono())
       revision = assert(c:kv_update(BUCKET, "k", last, revision))
+      local value, found = assert(c:kv_get(BUCKET, "k", true))
+      assert.same({ last, revision }, { value, found })
     end
     back()
     assert.same({ last, revision }, { c:kv_get(BUCKET, "k") })
