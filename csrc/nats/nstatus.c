@@ -50,6 +50,7 @@ static naq_status status_of_js(int js, const char *description) {
     case NAQ_JS_NOT_AVAILABLE:
         return NAQ_CONNECTION; /* the cluster has no leader right now */
     case NAQ_JS_WRONG_LAST_SEQUENCE:
+    case NAQ_JS_WRONG_LAST_MSG_ID:
         return NAQ_WRONG_REVISION;
     case NAQ_JS_MAX_MSGS_PER_SUBJECT:
         return store_failed(description);

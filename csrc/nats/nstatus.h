@@ -9,6 +9,7 @@
 /* JetStream's err_code values that naq reacts to. */
 enum {
     NAQ_JS_WRONG_LAST_SEQUENCE = 10071,
+    NAQ_JS_WRONG_LAST_MSG_ID = 10070,
     NAQ_JS_MAX_MSGS_PER_SUBJECT = 10077,
     NAQ_JS_NOT_AVAILABLE = 10008,
     NAQ_JS_NO_RESPONDERS = 10076, /* libnats' own: nobody answered the subject */

@@ -50,6 +50,10 @@ naq_status naq_header_check(const char *name, size_t name_len, const char *value
     if (!good)
         return naq_fail(err, NAQ_INVALID, "'%.*s' is no header name",
                         name_len > SHOWN ? SHOWN : (int)name_len, name);
+    if (value_len == 0)
+        return naq_fail(err, NAQ_INVALID,
+                        "header %.96s: an empty value, after which libnats 3.4 reads no further",
+                        name);
     for (size_t i = 0; i < value_len; i++)
         if (value[i] == '\r' || value[i] == '\n' || value[i] == '\0')
             return naq_fail(err, NAQ_INVALID,

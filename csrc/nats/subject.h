@@ -18,7 +18,8 @@ naq_status naq_subject_check(const char *s, size_t len, bool wildcards, naq_err 
  * slashes or white space. what: "stream", "consumer". */
 naq_status naq_name_check(const char *what, const char *s, size_t len, naq_err *err);
 
-/* A header's name has printable ASCII but no colon, its value no line break and no NUL. */
+/* A header's name has printable ASCII but no colon. Its value has no line break and no NUL, and is
+ * not empty: libnats 3.4.1 would read the next header as its value. */
 naq_status naq_header_check(const char *name, size_t name_len, const char *value, size_t value_len,
                             naq_err *err);
 

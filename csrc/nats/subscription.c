@@ -10,6 +10,7 @@
 #include <nats/nats.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,19 @@ static natsStatus subscribe(naq_sub *s, const naq_sub_options *o) {
         o->max_bytes != 0 ? o->max_bytes : NAQ_SUB_BYTES);
 }
 
+/* A refusal comes before the PONG, and libnats notes it before it tells anybody. */
+static bool refused(naq_sub *s, const char *subject, naq_err *err) {
+    if (naq_conn_denied(s->conn, s->denials, subject, err)) return true;
+    const char *text = NULL;
+    (void)natsConnection_GetLastError(naq_conn_nats_peek(s->conn), &text);
+    char quoted[256];
+    (void)snprintf(quoted, sizeof quoted, "Subscription to \"%s\"", subject);
+    if (text == NULL || strcasestr(text, quoted) == NULL) return false;
+    naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to subscribe to %s",
+             naq_conn_servers_peek(s->conn), subject);
+    return true;
+}
+
 naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const naq_sub_options *o,
                         naq_err *err) {
     naq_sub *s = calloc(1, sizeof *s);
@@ -119,9 +133,8 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
         return err->status;
     }
     naq_err ignored;
-    /* The PONG comes after a refusal. */
     if (naq_conn_up(c) && naq_conn_flush(c, FLUSH_MS, &ignored) == NAQ_OK &&
-        naq_conn_denied(c, s->denials, subject, err)) {
+        refused(s, subject, err)) {
         naq_sub_close(s, false);
         return err->status;
     }

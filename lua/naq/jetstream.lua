@@ -157,8 +157,8 @@ local FORGOTTEN_AFTER = 60
 local function find_stream(core, subj)
   local answer, message, code = api.call(core, "STREAM.NAMES", nil, { subject = subj })
   if not answer then return nil, message, code end
-  local name = (answer.streams or {})[1]
-  if name then return name end
+  local names = answer.streams -- null when there is none
+  if type(names) == "table" and names[1] then return names[1] end
   return nil, ("no stream has the subject %s"):format(subj), errors.CONFIGURATION
 end
 

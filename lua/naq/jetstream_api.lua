@@ -129,7 +129,7 @@ function jetstream_api.each_stream(conn, subject, visit)
     local body = { offset = offset, subject = subject }
     local page, message, code = jetstream_api.call(conn, "STREAM.LIST", nil, body)
     if not page then return nil, message, code end
-    local streams = page.streams or {}
+    local streams = type(page.streams) == "table" and page.streams or {}
     for i = 1, #streams do
       visit(streams[i])
     end

@@ -28,6 +28,8 @@ local GET = {
 ---@field seq integer
 ---@field timestamp number  when it was stored, epoch seconds
 
+local DIRECT_SECONDS = 2
+
 local DIRECT = {
   ["Nats-Stream"] = true,
   ["Nats-Subject"] = true,
@@ -36,6 +38,15 @@ local DIRECT = {
   ["Nats-Last-Sequence"] = true,
   ["Nats-Num-Pending"] = true,
 }
+
+-- Nobody answers for a stream that is not there, nor for one without direct access.
+local function silence(core, stream, message, code)
+  if code ~= errors.NO_JETSTREAM and code ~= errors.TIMEOUT then return nil, message, code end
+  local info, why, kind = api.call(core, "STREAM.INFO", stream)
+  if not info then return nil, "stream " .. why, kind end
+  if info.config.allow_direct then return nil, message, code end
+  return nil, ("stream %s does not have allow_direct"):format(stream), errors.UNSUPPORTED
+end
 
 local function get_direct(core, stream, query)
   local request = schema.encode(GET, { seq = query.seq })
@@ -47,13 +58,9 @@ local function get_direct(core, stream, query)
     fields[#fields + 1] = text:sub(2, -2)
   end
   request = "{" .. table.concat(fields, ",") .. "}"
-  local data, headers, code = core:request("$JS.API.DIRECT.GET." .. stream, request, 5)
+  local data, headers, code = core:request("$JS.API.DIRECT.GET." .. stream, request, DIRECT_SECONDS)
   if not data then
-    if code == errors.NO_JETSTREAM then
-      local why = "stream %s: there is none, or it does not allow direct access"
-      return nil, why:format(stream), errors.UNSUPPORTED
-    end
-    return nil, headers, code
+    return silence(core, stream, headers, code)
   end
   if not headers["Nats-Sequence"] then
     local missing = headers.Status == "404"
@@ -97,6 +104,7 @@ function JetStream:get_msg(stream, what)
   else
     local seq = query.seq or (query.next_by_subject and 1) or nil
     m, message, code = core:get_msg(stream, seq, query.last_by_subject or query.next_by_subject)
+    if not m and message:find("(10059)", 1, true) then code = errors.KEY_NOT_FOUND end -- no such stream
   end
   return m, message, code
 end
