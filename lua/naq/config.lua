@@ -107,6 +107,9 @@ local function add_options(merge, given, prefix, level)
     if k and (prefix or flat) then
       local problem = keys.problem(k, value)
       if problem then error(("option '%s' %s"):format(name, problem), level + 1) end
+      if merge.sources[path] == "options" then
+        error(("option '%s' is given twice, flat and in its section"):format(path), level + 1)
+      end
       set(merge, path, value, "options")
     elseif keys.queue_of(path) and keys.name_problem(name) then
       error("option 'queues.configs': a queue's name " .. keys.name_problem(name), level + 1)

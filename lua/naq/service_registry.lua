@@ -43,8 +43,8 @@ local function cycle_from(entries, name, path)
   return nil
 end
 
---- Add a service. Raises at `level` (1: the calling function) for a name that is taken, for a definition that is
---- none, and for one that closes a cycle.
+--- Add a service. Raises at `level` (1: the calling function) for a name that is taken, for a definition that
+--- is none, and for one that closes a cycle.
 ---@param name string
 ---@param definition {needs: string[]?, start: function, stop: function?}
 ---@param level integer
@@ -73,7 +73,7 @@ local function stop_down_to(self, keep, wanted)
       self.values[name] = nil
       if stop then
         local ok, why = pcall(stop, value)
-        if not ok and not problem then problem = ("service %s did not stop: %s"):format(name, tostring(why)) end
+        if not ok then problem = problem or ("service %s did not stop: %s"):format(name, tostring(why)) end
       end
     end
   end

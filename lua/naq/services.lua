@@ -66,7 +66,7 @@ function Services:running()
 end
 
 --- Stop all of them, the last started first. Twice is fine; services that are closed raise when used.
----@return true? done, string? message, naq.Code? code  INVALID: a stop function raised; the others were called
+---@return true? done, string? message, naq.Code? code  INVALID: a stop function raised
 function Services:close() return self.registry:close() end
 
 Services.__close = function(self) self.registry:close() end

@@ -47,6 +47,8 @@ describe("finding the configuration file", function()
     end
     assert.equal(("configuration file %s/no.yaml: there is no such file"):format(folder), refused(folder .. "/no.yaml"))
     assert.matches("cannot be read: Is a directory$", refused(folder))
+    assert(os.execute(("ln -s loop.yaml '%s/loop.yaml'"):format(folder)))
+    assert.matches("cannot be read: Too many levels of symbolic links$", refused(folder .. "/loop.yaml"))
     assert.matches("is larger than 1 MB$", refused(write("large.yaml", ("#"):rep(1048577))))
     assert.equal("there is no such file", select(3, find(folder .. "/a/b")))
   end)

@@ -1,5 +1,6 @@
 local config = require("naq.config")
 local core = require("naq.core")
+local keys = require("naq.config_keys")
 
 local function resolve(given, environment)
   return config.resolve(given, 1, function(name) return (environment or {})[name] end)
@@ -59,6 +60,114 @@ describe("config.resolve()", function()
     assert.equal("json", c.logging.format)
   end)
 
+  -- A value that is not the default, as text and as it then is.
+  local function another(k)
+    local text, value = "2.5", 2.5
+    local kind = type(k.type) == "table" and k.type[1] or k.type
+    if k.path == "nats.servers" then
+      text, value = "nats://other:1", { "nats://other:1" }
+    elseif k.one_of then
+      text = k.one_of[1] == k.default and k.one_of[2] or k.one_of[1]
+      value = text
+    elseif kind == "boolean" then
+      value = not k.default
+      text = tostring(value)
+    elseif kind == "integer" then
+      text, value = "5", 5
+    elseif kind == "string" then
+      text, value = "other", "other"
+    end
+    return text, value
+  end
+
+  it("takes each key from each of its variables, and from an option of its name", function()
+    for _, k in ipairs(keys.LIST) do
+      if not k.of_queue then
+        local text, value = another(k)
+        local function leaf(c)
+          for _, part in ipairs(keys.parts(k.path)) do
+            c = c[part]
+          end
+          return c
+        end
+        -- What cannot stand alone.
+        local given = ({
+          ["nats.password"] = { user = "u" },
+          ["nats.tls.cert_file"] = { tls = { key_file = "k" } },
+          ["nats.tls.key_file"] = { tls = { cert_file = "c" } },
+        })[k.path]
+        assert.equal("NAQ_" .. k.path:upper():gsub("[.]", "_"), k.env[1])
+        for _, name in ipairs(k.env) do
+          local c = assert(resolve(given, { [name] = text }))
+          assert.same(value, leaf(c), name)
+          assert.equal("environment " .. name, c.sources[k.path])
+        end
+        if k.flat then
+          local options = { user = "u" }
+          options[k.flat] = value
+          assert.same(value, leaf(assert(resolve(options))), k.flat)
+        end
+      end
+    end
+  end)
+
+  it("knows the variables of the Python library", function()
+    local known = {}
+    for _, k in ipairs(keys.LIST) do
+      for _, name in ipairs(k.env) do
+        known[name] = k.path
+      end
+    end
+    for name, path in pairs({
+      NAQ_NATS_URL = "nats.servers",
+      NAQ_CLIENT_NAME = "nats.client_name",
+      NAQ_MAX_RECONNECT = "nats.max_reconnect_attempts",
+      NAQ_DEFAULT_QUEUE = "queues.default",
+      NAQ_WORKER_CONCURRENCY = "workers.concurrency",
+      NAQ_WORKER_TTL = "workers.ttl",
+      NAQ_WORKER_HEARTBEAT_INTERVAL = "workers.heartbeat_interval",
+      NAQ_DEFAULT_RESULT_TTL = "results.ttl",
+      NAQ_DEFAULT_ACK_WAIT = "queues.ack_wait",
+      NAQ_SCHEDULER_LOCK_TTL = "scheduler.lock_ttl",
+      NAQ_MAX_SCHEDULE_FAILURES = "scheduler.max_failures",
+      NAQ_EVENTS_ENABLED = "events.enabled",
+      NAQ_LOG_LEVEL = "logging.level",
+      NAQ_DASHBOARD_HOST = "dashboard.host",
+      NAQ_DASHBOARD_PORT = "dashboard.port",
+    }) do
+      assert.equal(path, known[name], name)
+    end
+  end)
+
+  it("takes a queue's key from a variable where the queue is configured", function()
+    local c = assert(resolve({ queues = { configs = { ["slow-mail"] = {} } } }, {
+      NAQ_QUEUES_CONFIGS_SLOW_MAIL_ACK_WAIT = "9",
+      NAQ_QUEUES_CONFIGS_SLOW_MAIL_RETRY_DELAY = "1, 2.5",
+      NAQ_QUEUES_CONFIGS_SLOW_MAIL_RETRY_ON = "TIMEOUT",
+      NAQ_QUEUES_CONFIGS_OTHER_ACK_WAIT = "9",
+    }))
+    assert.same({ ack_wait = 9, retry_delay = { 1, 2.5 }, retry_on = { "TIMEOUT" } }, c.queues.configs["slow-mail"])
+    assert.is_nil(c.queues.configs.other)
+  end)
+
+  it("splits servers at commas, but for those in a password", function()
+    local function list(text) return assert(resolve(nil, { NAQ_NATS_URL = text })).nats.servers end
+    assert.same({ "nats://a:1", "nats://b" }, list(" a:1 , b"))
+    assert.same({ "nats://u:p,w@a", "nats://b" }, list("nats://u:p,w@a,b"))
+    assert.same({ "nats://u:p,w,x@a:1", "tls://b" }, list("nats://u:p,w,x@a:1, tls://b"))
+    assert.same({ "nats://u:p@a", "nats://v:q@b" }, list("nats://u:p@a,v:q@b"))
+  end)
+
+  it("refuses what cannot stand alone, with where it comes from", function()
+    local c, message, code = resolve({ tls = { cert_file = "c" } }, {})
+    assert.is_nil(c)
+    assert.equal("nats.tls.cert_file needs nats.tls.key_file beside it (from: options)", message)
+    assert.equal("CONFIGURATION", code)
+    c, message = resolve(nil, { NAQ_NATS_PASSWORD = "hunter2" })
+    assert.is_nil(c)
+    assert.equal("nats.password needs nats.user beside it (from: environment NAQ_NATS_PASSWORD)", message)
+  end)
+
   it("takes an empty variable for an unset one", function()
     assert.same({ "nats://127.0.0.1:4222" }, resolve(nil, { NAQ_NATS_URL = "" }).nats.servers)
   end)
@@ -99,6 +208,13 @@ describe("config.resolve()", function()
     assert.matches("option 'nats' must be a table", refused({ nats = 1 }))
     assert.matches("option 'prefix' must be 1 to 64", refused({ prefix = "a.b" }))
     assert.matches("options must be a table", refused("nats://x"))
+  end)
+
+  it("raises for one that is given twice, flat and in its section", function()
+    assert.error_matches(
+      function() resolve({ servers = "a", nats = { servers = "b" } }) end,
+      "option 'nats.servers' is given twice"
+    )
   end)
 
   it("does not repeat a secret", function()

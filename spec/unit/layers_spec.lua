@@ -27,7 +27,7 @@ local LUA_ROWS = {
   { "errors", "quantity", "server_urls", "version" },
   { "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
-  { "policy", "message", "subject", "jetstream_schema", "event_handlers" },
+  { "policy", "config_table_nats", "message", "subject", "jetstream_schema", "event_handlers" },
   { "config_table", "service_registry" },
   { "config_keys" },
   { "config_file", "config_listing" },
