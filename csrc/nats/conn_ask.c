@@ -32,7 +32,7 @@ naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err) {
 }
 
 static naq_status request_failed(naq_conn *c, natsStatus s, const char *subject, int64_t timeout_ms,
-                                 uint64_t mark, naq_err *err) {
+                                 naq_err *err) {
     if (s == NATS_NO_RESPONDERS && strncmp(subject, "$JS.", 4) == 0)
         return naq_fail(err, NAQ_NO_JETSTREAM,
                         "%s: JetStream is not enabled there or for this "
@@ -40,7 +40,7 @@ static naq_status request_failed(naq_conn *c, natsStatus s, const char *subject,
                         c->servers, subject);
     if (s == NATS_NO_RESPONDERS)
         return naq_fail(err, NAQ_CONNECTION, "%s: nobody answers %s", c->servers, subject);
-    if (s == NATS_TIMEOUT && naq_conn_denied(c, mark, subject, err)) return err->status;
+    if (s == NATS_NOT_PERMITTED) return err->status; /* err says what */
     if (s == NATS_TIMEOUT)
         naq_fail(err, NAQ_TIMEOUT, "%s: no answer to %s in %lld ms", c->servers, subject,
                  (long long)timeout_ms);
@@ -49,29 +49,34 @@ static naq_status request_failed(naq_conn *c, natsStatus s, const char *subject,
     return explain(c, err);
 }
 
-static natsStatus make_message(natsMsg **m, const char *subject, const void *data, size_t len,
-                               const naq_conn_header *headers, size_t n) {
-    natsStatus s = natsMsg_Create(m, subject, NULL, data != NULL ? data : "", (int)len);
+static natsStatus make_message(natsMsg **m, const char *subject, const char *reply,
+                               const void *data, size_t len, const naq_conn_header *headers,
+                               size_t n) {
+    natsStatus s = natsMsg_Create(m, subject, reply, data != NULL ? data : "", (int)len);
     for (size_t i = 0; s == NATS_OK && i < n; i++)
         s = natsMsgHeader_Add(*m, headers[i].name, headers[i].value);
     return s;
 }
 
+/* Not natsConnection_RequestMsg(), which waits out its time when the server refuses the subject. */
 naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size_t len,
                         const naq_conn_header *headers, size_t n, int64_t timeout_ms,
                         naq_conn_answer **answer, naq_err *err) {
-    uint64_t mark = naq_conn_denials(c);
     int64_t left = naq_conn_await(c, timeout_ms);
     if (left == 0) return without_server(c, timeout_ms, err);
+    naq_mailbox *box = NULL;
+    if (naq_mailbox_acquire(&box, c, err) != NAQ_OK) return explain(c, err);
     natsMsg *m = NULL;
-    natsStatus s = make_message(&m, subject, data, len, headers, n);
-    if (s == NATS_OK) s = natsConnection_RequestMsg(answer, c->nc, m, left);
+    bool sent = false;
+    natsStatus s = make_message(&m, subject, naq_mailbox_address(box, 0), data, len, headers, n);
+    if (s == NATS_OK) s = naq_mailbox_ask(box, c, m, 0, left, answer, &sent, err);
     naq_status status = NAQ_OK;
     if (s != NATS_OK)
-        status = request_failed(c, s, subject, timeout_ms, mark, err);
+        status = request_failed(c, s, subject, timeout_ms, err);
     else
         atomic_store(&c->unsaid, false); /* the server has read all that was sent before */
     natsMsg_Destroy(m);
+    naq_mailbox_release(box, c);
     return status;
 }
 
@@ -100,7 +105,7 @@ naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, siz
                          const naq_conn_header *headers, size_t n, naq_err *err) {
     natsMsg *m = NULL;
     atomic_store(&c->unsaid, true);
-    natsStatus s = make_message(&m, subject, data, len, headers, n);
+    natsStatus s = make_message(&m, subject, NULL, data, len, headers, n);
     if (s == NATS_OK) s = natsConnection_PublishMsg(c->nc, m);
     naq_status status = NAQ_OK;
     if (s != NATS_OK) {

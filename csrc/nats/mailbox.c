@@ -90,6 +90,13 @@ natsStatus naq_mailbox_next(naq_mailbox *box, int64_t wait_ms, natsMsg **m, uint
     }
 }
 
+/* The server refused the inbox itself, when it was opened. */
+static bool deaf(const naq_mailbox *box, naq_conn *c, naq_err *err) {
+    char wildcard[sizeof box->subject + 1];
+    (void)snprintf(wildcard, sizeof wildcard, "%.*s*", (int)box->prefix_len, box->subject);
+    return naq_conn_denied(c, 0, wildcard, err);
+}
+
 natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t token,
                            int64_t wait_ms, natsMsg **answer, bool *sent, naq_err *err) {
     int reconnects = naq_conn_reconnects(c);
@@ -111,7 +118,8 @@ natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t t
         } else if (s != NATS_TIMEOUT) {
             return s;
         }
-        if (naq_conn_denied(c, mark, natsMsg_GetSubject(m), err)) return NATS_NOT_PERMITTED;
+        if (naq_conn_denied(c, mark, natsMsg_GetSubject(m), err) || deaf(box, c, err))
+            return NATS_NOT_PERMITTED;
         if (!naq_conn_up(c) || naq_conn_reconnects(c) != reconnects)
             return NATS_CONNECTION_DISCONNECTED;
         int64_t now = naq_mono_ms();

@@ -24,11 +24,11 @@ function impostor.info(more)
     more and "," .. more or "")
 end
 
---- Start one. Options: say, close. Returns {url, port, stop()}.
+--- Start one. Options: say, close, port. Returns {url, port, stop()}.
 function impostor.start(options)
   local low, high = (os.getenv("NAQ_SPEC_PORTS") or ""):match("^(%d+)%-(%d+)$")
   local dir = assert(core.mkdtemp("naq-spec-impostor"))
-  local self = { port = assert(core.free_port(tonumber(low), tonumber(high))) }
+  local self = { port = options.port or assert(core.free_port(tonumber(low), tonumber(high))) }
   self.url = "nats://127.0.0.1:" .. self.port
   local argv = { "perl", "-e", PROGRAM, tostring(self.port), dir .. "/ready" }
   argv[#argv + 1] = options.close and "1" or ""
