@@ -63,6 +63,8 @@ static void note_where(naq_limits *l, lua_State *L) {
         n += snprintf(line + n, sizeof line - (size_t)n, " in ");
         if (ar.name != NULL)
             (void)snprintf(line + n, sizeof line - (size_t)n, "%s '%.60s'", ar.namewhat, ar.name);
+        else if (*ar.what == 'C')
+            (void)snprintf(line + n, sizeof line - (size_t)n, "?");
         else if (*ar.what == 'm')
             (void)snprintf(line + n, sizeof line - (size_t)n, "main chunk");
         else
@@ -92,18 +94,28 @@ static void hook_all(naq_limits *l) {
         lua_sethook(f->L, on_count, LUA_MASKCOUNT, 1);
 }
 
+/* The hook of a job that nobody stopped: is there a reason by now? */
+static naq_stop look_again(naq_limits *l, lua_State *L, bool running) {
+    if (running && l->refused) return NAQ_STOP_MEMORY; /* and the job caught the error */
+    if (!running || l->ceilings.instructions == 0) {
+        lua_sethook(L, NULL, 0, 0); /* also of a coroutine that outlived a job that was counted */
+        return NAQ_STOP_NONE;
+    }
+    int step = lua_gethookcount(L);
+    l->counted += step;
+    if (l->counted >= l->ceilings.instructions) return NAQ_STOP_INSTRUCTIONS;
+    if (step != l->step) lua_sethook(L, on_count, LUA_MASKCOUNT, l->step);
+    return NAQ_STOP_NONE;
+}
+
 static void on_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
     naq_limits *l = mine;
     uint64_t state = atomic_load(&l->state);
     if (reason_of(state) == NAQ_STOP_NONE) {
-        if (!(state & RUNNING) || l->ceilings.instructions == 0) {
-            lua_sethook(L, NULL, 0, 0); /* a coroutine that outlived the job that was counted */
-            return;
-        }
-        l->counted += l->step;
-        if (l->counted < l->ceilings.instructions) return;
-        naq_limits_interrupt(l, NAQ_STOP_INSTRUCTIONS);
+        naq_stop why = look_again(l, L, (state & RUNNING) != 0);
+        if (why == NAQ_STOP_NONE) return;
+        naq_limits_interrupt(l, why);
         hook_all(l);
     }
     note_where(l, L);
@@ -154,20 +166,28 @@ void naq_limits_close(naq_limits *l) {
 
 /* Memory */
 
-/* The first refusal of a request makes Lua collect garbage and ask again; when that is refused as
- * well, the job is over its limit, whatever it makes of the error. */
+/* After the first refusal Lua collects garbage and asks for the same once more, and nothing of the
+ * job runs in between. Refused again, or refused without being asked again (buffers of the C
+ * library's string functions do not), the job is over its limit, whatever it makes of the error. */
 static void *refuse(naq_limits *l, const void *block, size_t bytes) {
-    if (l->refused_block != block || l->refused_bytes != bytes) {
+    if (l->frames == NULL) return NULL;
+    if (!l->refused || l->refused_block != block || l->refused_bytes != bytes) {
+        l->refused = true;
         l->refused_block = block;
         l->refused_bytes = bytes;
-        return NULL;
-    }
-    l->refused_bytes = 0;
-    if (naq_limits_interrupt(l, NAQ_STOP_MEMORY) && l->frames != NULL) {
         note_where(l, l->frames->L);
-        hook_all(l);
+    } else {
+        naq_limits_interrupt(l, NAQ_STOP_MEMORY);
     }
+    hook_all(l);
     return NULL;
+}
+
+/* The same request came again, and this time there was room. */
+static void forget_refusal(naq_limits *l, const void *block, size_t bytes) {
+    if (l->refused_block != block || l->refused_bytes != bytes) return;
+    l->refused = false;
+    l->where[0] = '\0';
 }
 
 static void *allocate(void *ud, void *block, size_t before, size_t bytes) {
@@ -179,10 +199,10 @@ static void *allocate(void *ud, void *block, size_t before, size_t bytes) {
         return NULL;
     }
     if (bytes > before && l->used - before + bytes > l->cap) return refuse(l, block, bytes);
+    if (l->refused) forget_refusal(l, block, bytes);
     void *p = realloc(block, bytes);
     if (p == NULL) return NULL;
     l->used = l->used - before + bytes;
-    l->refused_bytes = 0;
     return p;
 }
 
@@ -245,6 +265,7 @@ bool naq_limits_enter(naq_limits *l, lua_State *L) {
         state = atomic_load(&l->state);
     }
     l->where[0] = '\0';
+    l->refused = false;
     l->main.L = L;
     l->main.outer = NULL;
     l->frames = &l->main;
@@ -268,11 +289,11 @@ void naq_limits_set(naq_limits *l, lua_State *L, const naq_ceilings *c) {
     }
     int64_t next = INT64_MAX;
     if (c->timeout > 0) {
-        next = naq_mono_ms() + (int64_t)(c->timeout * 1000 + 0.999);
+        next = naq_mono_ms() + 1 + (int64_t)(c->timeout * 1000); /* never early */
         atomic_store(&l->deadline_ms, next);
     }
     if (c->cpu > 0) {
-        int64_t ms = (int64_t)(c->cpu * 1000 + 0.999);
+        int64_t ms = 1 + (int64_t)(c->cpu * 1000);
         atomic_store(&l->cpu_deadline_ms, naq_limits_cpu_ms(l) + ms);
         /* No thread uses CPU faster than time passes. */
         int64_t at = naq_mono_ms() + ms;
@@ -292,6 +313,7 @@ static void lift(naq_limits *l, lua_State *L) {
 }
 
 naq_stop naq_limits_leave(naq_limits *l, lua_State *L) {
+    if (l->refused) naq_limits_interrupt(l, NAQ_STOP_MEMORY);
     uint64_t state = atomic_load(&l->state);
     if (reason_of(state) == NAQ_STOP_NONE &&
         atomic_compare_exchange_strong(&l->state, &state,

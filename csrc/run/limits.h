@@ -57,8 +57,9 @@ typedef struct naq_limits {
     naq_frame *volatile frames;
     naq_frame main;
     size_t used, cap, baseline;
-    const void *refused_block; /* the request refused last: coming again means that collecting */
-    size_t refused_bytes;      /* garbage did not help */
+    bool refused; /* memory; and that request did not come again with more luck */
+    const void *refused_block;
+    size_t refused_bytes;
     int64_t counted;
     int step;
     char where[NAQ_WHERE_MAX]; /* a traceback, "" when nothing struck */

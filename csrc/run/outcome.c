@@ -197,7 +197,9 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
     if (naq_vm_decide(a->vm, a->job.job, slot->address.queue, slot->payload, slot->payload_len,
                       a->job.attempt, message, code, &decision, &err) != NAQ_OK) {
         naq_log(NAQ_WARNING, "job %s: %s; the default rules are used", a->id, err.message);
-        decision.retry = a->job.attempt <= DEFAULT_RETRIES;
+        decision.retry =
+            a->job.attempt <=
+            (a->job.max_retries.at != NULL ? naq_json_double(a->job.max_retries) : DEFAULT_RETRIES);
         decision.delay = 1;
     }
     naq_log(decision.retry ? NAQ_INFO : NAQ_WARNING,

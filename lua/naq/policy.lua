@@ -64,7 +64,6 @@ policy.LIMITS = {
   max_instructions = { type = "number", min = 0, doc = "Lua instructions an attempt may run (none)" },
   sandbox = {
     type = "boolean",
-    unsupported = true,
     doc = "no files, no processes, no C modules; a payload cannot lift it",
   },
 }

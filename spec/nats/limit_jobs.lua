@@ -95,15 +95,15 @@ end
 -- Calls that no hook can end.
 local HANGS = {}
 
-function HANGS.pattern(seconds)
-  local n = seconds and 22 or 30
-  return (("a"):rep(n)):find(("a?"):rep(n) .. ("a"):rep(n))
+function HANGS.pattern()
+  return (("a"):rep(30)):find(("a?"):rep(30) .. ("a"):rep(30))
 end
 
+-- A comparator in C: no instruction of Lua's between two calls.
 function HANGS.sort()
   local t = {}
-  for i = 1, 3e7 do t[i] = i * 7919 % 30000001 end
-  table.sort(t)
+  for i = 1, 1e6 do t[i] = i * 7919 % 1000003 end
+  while true do table.sort(t, math.ult) table.sort(t, rawequal) end
 end
 
 function HANGS.shell(seconds) os.execute(("exec sleep %g"):format(seconds or 60)) end
@@ -133,6 +133,10 @@ naq.job("loops", function()
   return names
 end)
 naq.job("hang", { max_retries = 0 }, function(args) return HANGS[args.how](args.seconds) end)
+naq.job("hang_once", { retry_delay = 0.05 }, function(args, job)
+  if job.attempt == 1 then HANGS.shell(args.seconds) end
+  return job.attempt
+end)
 naq.job("quick", function(args) return args end)
 naq.job("limited", { timeout = 0.2, max_retries = 1, retry_delay = 0.05 }, spin)
 naq.job("unlimited", { timeout = 0 }, function(args)
@@ -185,5 +189,32 @@ naq.job("own_error", function()
   return { ok, message.code, ok2, message2, ok3, message3 }
 end)
 naq.job("sethook", function() debug.sethook(function() end, "l") end)
-naq.job("where", function() return tostring(spin) end)
-naq.job("set_global", function() left = "over" end) -- luacheck: ignore
+
+local calls = 0
+naq.job("count_calls", function()
+  calls = calls + 1
+  return calls
+end)
+
+-- At a moment that nobody chose.
+naq.job("mixed", function(args)
+  local deep
+  function deep(n)
+    breathe()
+    if n == 0 then return 0 end
+    return 1 + deep(n - 1)
+  end
+  local kept = {}
+  local co = coroutine.wrap(function()
+    while true do
+      pcall(error, {})
+      kept[#kept + 1] = tostring(deep(20))
+      coroutine.yield(#kept)
+    end
+  end)
+  for i = 1, args.turns do
+    if co() % 100 == 0 then kept = {} end
+    local _ <close> = setmetatable({}, { __close = function() kept.closed = i end })
+  end
+  return "through"
+end)

@@ -45,6 +45,8 @@ local LUA_ROWS = {
   { "client" },
   { "services" },
   { "init" }, -- the public surface: require("naq")
+  { "library" }, -- from here on: a worker's states only
+  { "sandbox" },
   { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
   { "cli.exit" },
   { "cli.help", "cli.local_server", "cli.moment", "cli.output" },
