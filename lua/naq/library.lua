@@ -30,13 +30,14 @@ end
 library.guard = guard
 
 --- rawset() that does not get around the guards.
-local function guarded_rawset(guards)
+---@param guards table<table, string>  their names
+local function guarded_rawset(guards, writable)
   return function(t, field, value)
-    if guards[t] then
-      t[field] = value -- refused there
-      return t
-    end
-    return rawset(t, field, value)
+    local name = guards[t]
+    if not name then return rawset(t, field, value) end
+    if not writable() then refuse(name, field, 2) end
+    t[field] = value
+    return t
   end
 end
 
@@ -52,9 +53,9 @@ function library.open()
   end
   for _, name in ipairs(TABLES) do
     globals[name] = guard(_G[name], name, writable)
-    guards[globals[name]] = true
+    guards[globals[name]] = name
   end
-  globals.rawset = guarded_rawset(guards)
+  globals.rawset = guarded_rawset(guards, writable)
 
   local function seal()
     sealed = true

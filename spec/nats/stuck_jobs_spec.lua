@@ -1,0 +1,125 @@
+-- What becomes of jobs that nothing can stop: each kind, their threads, and the worker.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local nats, eventually, trail = support.nats, support.eventually, support.trail
+
+local JOBS = support.root .. "/spec/nats/limit_jobs.lua"
+local GRACE = 2
+
+describe("a job that cannot be stopped", function()
+  local server, client, queue, worker
+  setup(function()
+    server = nats.start()
+    client = server:client()
+    assert(client:ensure_layout())
+  end)
+  teardown(function()
+    client:close()
+    server:stop()
+  end)
+  before_each(function() queue = client:queue(support.fresh_name()) end)
+  after_each(function()
+    if worker then worker:stop() end
+  end)
+
+  local function start(threads, env)
+    worker = support.start_worker({
+      url = server.url, queues = { queue.name }, jobs = { JOBS }, threads = threads, env = env,
+    })
+  end
+  local function hang(how, options, seconds)
+    options.max_retries = options.max_retries or 0
+    return assert(queue:enqueue("hang", { how = how, seconds = seconds }, options))
+  end
+  local function ended(job)
+    local state, message = job:wait(30)
+    assert(state, message)
+    return core.decode((assert(client.conn:find_record("naq", job.id))))
+  end
+  local function logged(text) return worker:log():find(text, 1, true) end
+
+  -- Three at a time: four end the worker.
+  for _, kinds in ipairs({ { "pattern", "sort", "shell" }, { "read", "finalizer", "finalizer_at_the_end" } }) do
+    it("is given up after a grace time, and its thread replaced: " .. table.concat(kinds, ", "), function()
+      start(1)
+      for _, how in ipairs(kinds) do
+        local timeout = how == "sort" and 2 or 0.1
+        local job = hang(how, { timeout = timeout })
+        local after = assert(queue:enqueue("quick", how))
+        local record = ended(job)
+        assert.same({ how, "JOB_STUCK", "stuck" }, { how, record.error.code, record.reason })
+        assert.equal(
+          "it could not be stopped within 2 s after its timeout: a call into C, or a finalizer, that does not end",
+          record.error.message
+        )
+        local took = record.finished_at - record.started_at
+        assert.is_true(took >= timeout + GRACE and took < timeout + GRACE + 3, how .. " took " .. took)
+        assert.equal("stuck", trail.letters(client, job.id)[job.id].reason)
+        -- The only thread is a new one.
+        assert.equal(how, ended(after).result)
+      end
+      worker:term()
+      assert.same({ "exited", 0 }, { worker:wait(10) })
+    end)
+  end
+
+  it("is a failed attempt under the retry rules, and its first run's end changes nothing", function()
+    start(1)
+    local job = assert(queue:enqueue("hang_once", { seconds = GRACE + 2 }, { timeout = 0.1 }))
+    local record = ended(job)
+    assert.same({ "completed", 2 }, { record.state, record.result })
+    eventually(function() return logged("a thread that was left in a job came back and ends") end, 10)
+    assert.equal(record.finished_at, ended(job).finished_at)
+    assert.is_truthy(logged("failed in attempt 1: it could not be stopped"))
+    assert.equal(0, trail.messages(client, "naq_delayed"))
+    worker:term()
+    assert.same({ "exited", 0 }, { worker:wait(10) })
+  end)
+
+  it("that comes back counts no more: a worker may meet many of them", function()
+    start(4)
+    for _ = 1, 2 do
+      local jobs = {}
+      for i = 1, 3 do jobs[i] = hang("shell", { timeout = 0.1 }, GRACE + 1) end
+      for _, job in ipairs(jobs) do assert.equal("stuck", ended(job).reason) end
+      eventually(function()
+        local _, n = worker:log():gsub("came back and ends", "")
+        return n % 3 == 0 and n > 0, n
+      end, 10)
+    end
+    assert.equal(1, ended(assert(queue:enqueue("quick", 1))).result)
+  end)
+
+  it("ends the worker when four threads hang, which says so", function()
+    start(4)
+    local jobs = {}
+    for i = 1, 4 do jobs[i] = hang("shell", { timeout = 0.1 }) end
+    for _, job in ipairs(jobs) do assert.equal("stuck", ended(job).reason) end
+    assert.same({ "exited", 1 }, { worker:wait(10) })
+    assert.is_truthy(logged("draining: 4 threads hang in jobs that cannot be stopped"))
+    assert.is_truthy(logged("4 of its threads hang in jobs that cannot be stopped; it was drained"))
+    local left = queue:enqueue("quick", 2)
+    assert.equal("pending", left:status())
+  end)
+
+  it("holds a drain up no longer than shutdown_timeout", function()
+    start(1, { NAQ_WORKERS_SHUTDOWN_TIMEOUT = "1", NAQ_DEFAULT_ACK_WAIT = "30" })
+    local job = hang("shell", { max_retries = 3 })
+    eventually(function() return job:status() == "running" end, 10)
+    worker:term()
+    local before = core.mono()
+    assert.same({ "exited", 1 }, { worker:wait(10) })
+    assert.is_true(core.mono() - before < 5)
+    eventually(function() return job:status() == "pending" end, 10)
+  end)
+
+  it("is settled by a worker that drains meanwhile", function()
+    start(2, { NAQ_WORKERS_SHUTDOWN_TIMEOUT = "20" })
+    local job = hang("shell", { timeout = 0.5 })
+    eventually(function() return job:status() == "running" end, 10)
+    worker:term()
+    assert.same({ "exited", 0 }, { worker:wait(15) })
+    assert.equal("stuck", ended(job).reason)
+  end)
+end)
