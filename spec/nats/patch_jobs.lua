@@ -1,3 +1,4 @@
+-- luacheck: ignore 122 142 143
 -- Monkey-patches of running jobs, and what the next one sees, for sandbox_spec.lua.
 local naq = require("naq")
 
