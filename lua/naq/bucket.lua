@@ -67,13 +67,19 @@ local function request(name, options)
   return text:sub(1, -2) .. times
 end
 
+-- Seconds that went through nanoseconds come back a little different.
+local function same(found, wanted)
+  if type(found) == "number" and type(wanted) == "number" then return math.abs(found - wanted) < 1e-6 end
+  return found == wanted
+end
+
 -- "ttl: 60 found, 30 wanted" for each option that was given and that the bucket has otherwise.
 local function differences(config, given)
   local list = {}
   for option, how in pairs(SETTINGS) do
     local found, wanted = config[how[1]], given[option]
     if how.read then found = how.read(found) end
-    if wanted ~= nil and found ~= wanted then
+    if wanted ~= nil and not same(found, wanted) then
       list[#list + 1] = ("%s: %s found, %s wanted"):format(
         option,
         found == nil and "none" or tostring(found),

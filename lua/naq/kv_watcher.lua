@@ -3,6 +3,7 @@
 -- Events are tables. { operation = "put", key, value, revision, created }; "delete" and "purge" have no
 -- value. Two have no key: "up_to_date", once all that stood in the bucket has come, and "reset": the bucket
 -- was deleted and made anew, or lost its memory, and is told again from the beginning.
+local core = require("naq.core")
 local errors = require("naq.errors")
 
 ---@class naq.KVEvent
@@ -78,10 +79,9 @@ function Watcher:dispatch(seconds, fn)
   check_seconds(seconds, 2)
   if type(fn) ~= "function" then error("a function expected, not a " .. type(fn), 2) end
   local handle, count = use(self, 2), 0
-  local mono = require("naq.core").mono
-  local deadline = mono() + seconds
+  local deadline = core.mono() + seconds
   while self.core do
-    local event, message, code = handle:next(math.max(deadline - mono(), 0))
+    local event, message, code = handle:next(math.max(deadline - core.mono(), 0))
     if event then
       count = count + 1
       if fn(event) == false then break end

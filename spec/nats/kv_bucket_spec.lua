@@ -71,6 +71,8 @@ describe("js:kv()", function()
     local kv = assert(js:kv(name, { ttl = 3 * 365 * 86400 }))
     assert.equal(3 * 365 * 86400, assert(kv:status()).ttl)
     assert.is_nil(select(2, js:kv(name, { ttl = 3 * 365 * 86400 })))
+    assert(js:kv(name .. "b", { ttl = 100 / 3 }))
+    assert.is_nil(select(2, js:kv(name .. "b", { ttl = 100 / 3 })))
   end)
 
   it("opens one that exists, and tells how it differs from what was asked for", function()
