@@ -9,7 +9,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore
 local COMMANDS = {
   "worker", "enqueue", "job show", "job result", "job retry", "failed list",
   "failed show", "failed retry", "failed discard", "queue list", "queue stats", "queue purge", "workers",
-  "server", "run", "doctor", "purge", "list-workers",
+  "server", "run", "doctor", "connections scan", "purge", "list-workers",
 }
 
 local function words(text)

@@ -24,6 +24,13 @@ local CONNECTOR = "csrc/nats/conn.c"
 -- know each other.
 local LUA_ROWS = {
   { "core" },
+  { "lua_tokens", "lua_parser", "connection_advice" }, -- sources read and judged: pure
+  { "lua_tree" },
+  { "connection_names" },
+  { "connection_flow" },
+  { "connection_paths" },
+  { "connection_holder" },
+  { "connection_scan" },
   { "errors", "quantity", "server_urls", "version" },
   { "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
@@ -53,7 +60,8 @@ local LUA_ROWS = {
   { "cli.parser" },
   { "cli.session" },
   { "cli.checks" },
-  { "cli.config", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker", "cli.workers" },
+  { "cli.config", "cli.connections", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker",
+    "cli.workers" },
   { "cli.enqueue", "cli.failed" }, -- print what `naq job` prints
   { "cli.init" },
 }

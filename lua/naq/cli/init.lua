@@ -25,6 +25,7 @@ local COMMANDS = {
   { "run", "run a Lua program with naq on its path", "naq.cli.run" },
   { "config", "the configuration: show it, check it, begin a file", "naq.cli.config",
     group = { "show", "validate", "init" } },
+  { "connections", "how Lua sources use connections", "naq.cli.connections", group = { "scan" } },
   { "doctor", "check server, JetStream, streams, clock and versions", "naq.cli.doctor" },
   { "purge", "the same as `naq queue purge`", "naq.cli.queue", alias_of = "purge" },
   { "list-workers", "the same as `naq workers`", "naq.cli.workers" },
