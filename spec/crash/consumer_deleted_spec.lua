@@ -3,27 +3,16 @@
 local core = require("naq.core")
 local jetstream_api = require("naq.jetstream_api")
 local support = require("spec.support")
-local nats, trail = support.nats, support.trail
-
-local MARKS = support.root .. "/spec/crash/jobs/marks.lua"
 
 describe("a consumer deleted under a worker", function()
-  local server, client, queue, side
+  local at = support.scene()
+  local client, queue, side
   before_each(function()
-    server = nats.start()
-    client = server:client()
-    assert(client:ensure_layout())
-    queue = client:queue(support.fresh_name())
-    side = trail.new()
-    support.start_worker({ url = server.url, queues = { queue.name }, jobs = { MARKS }, threads = 2 })
+    client, queue, side = at:begin()
+    at:worker({ threads = 2 })
     assert.equal("completed", assert(queue:enqueue("mark", side:args())):wait(10))
   end)
-  after_each(function()
-    support.process.stop_all()
-    client:close()
-    server:stop()
-    side:remove()
-  end)
+  after_each(function() at:finish() end)
 
   -- How long the next job takes from the deletion on.
   local function recovery(stream, consumers, enqueue)

@@ -2,35 +2,19 @@
 -- nobody has to be started again.
 
 local support = require("spec.support")
-local nats, eventually, trail = support.nats, support.eventually, support.trail
+local eventually, trail = support.eventually, support.trail
 
 local FULL = os.getenv("NAQ_TEST_SCALE") == "full"
 local JOBS = support.root .. "/spec/crash/jobs"
 
 describe("nats-server killed with SIGKILL", function()
-  local server, client, queue, side
-  before_each(function()
-    server = nats.start()
-    client = server:client()
-    assert(client:ensure_layout())
-    queue = client:queue(support.fresh_name())
-    side = trail.new()
-  end)
-  after_each(function()
-    support.process.stop_all()
-    client:close()
-    server:stop()
-    side:remove()
-  end)
+  local at = support.scene()
+  local client, queue, side, server
+  before_each(function() client, queue, side, server = at:begin() end)
+  after_each(function() at:finish() end)
 
   local function start_worker()
-    return support.start_worker({
-      url = server.url,
-      queues = { queue.name },
-      jobs = { JOBS .. "/marks.lua" },
-      threads = 4,
-      env = { NAQ_DEFAULT_ACK_WAIT = "2", NAQ_WORKER_HEARTBEAT_INTERVAL = "1" },
-    })
+    return at:worker({ env = { NAQ_DEFAULT_ACK_WAIT = "2", NAQ_WORKER_HEARTBEAT_INTERVAL = "1" } })
   end
 
   local function lines(path)
@@ -94,18 +78,9 @@ describe("nats-server killed with SIGKILL", function()
 
   it("loses no retry that waits, and fires none early", function()
     local count, delay = 40, 3
-    local entries, ids = {}, {}
-    for i = 1, count do
-      entries[i] = {
-        "fail_first",
-        side:args(),
-        { retry_delay = delay, retry_strategy = "fixed", retry_jitter = 0 },
-      }
-    end
+    local options = { retry_delay = delay, retry_strategy = "fixed", retry_jitter = 0 }
     local worker = start_worker()
-    for i, job in ipairs(assert(queue:enqueue_many(entries))) do
-      ids[i] = job.id
-    end
+    local ids = at:enqueue(count, function() return { "fail_first", side:args(), options } end)
     eventually(function() return trail.messages(client, "naq_delayed") == count end, 10, "retries to wait")
     server:kill()
     server:restart()

@@ -2,50 +2,23 @@
 -- worker it meets is put aside.
 
 local support = require("spec.support")
-local nats, eventually, trail = support.nats, support.eventually, support.trail
+local eventually, trail = support.eventually, support.trail
 
 local FULL = os.getenv("NAQ_TEST_SCALE") == "full"
-local MARKS = support.root .. "/spec/crash/jobs/marks.lua"
 
 describe("workers killed with SIGKILL", function()
-  local server, client, queue, side
-  before_each(function()
-    server = nats.start()
-    client = server:client()
-    assert(client:ensure_layout())
-    queue = client:queue(support.fresh_name())
-    side = trail.new()
-  end)
-  after_each(function()
-    support.process.stop_all()
-    client:close()
-    server:stop()
-    side:remove()
-  end)
+  local at = support.scene()
+  local client, queue, side
+  before_each(function() client, queue, side = at:begin() end)
+  after_each(function() at:finish() end)
 
-  local function start(env)
-    return support.start_worker({
-      url = server.url,
-      queues = { queue.name },
-      jobs = { MARKS },
-      threads = 4,
-      level = "warning",
-      env = env,
-    })
-  end
+  local function start(env) return at:worker({ level = "warning", env = env }) end
 
   it("leave 2,000 jobs with exactly one terminal record each", function()
     local kills = FULL and 20 or 5
     local count = FULL and 10000 or 2000
     local env = { NAQ_DEFAULT_ACK_WAIT = "2" }
-    local entries, ids = {}, {}
-    for i = 1, count do
-      entries[i] = { "mark", side:args({ n = i, seconds = 0.002 }) }
-    end
-    for i, job in ipairs(assert(queue:enqueue_many(entries))) do
-      ids[i] = job.id
-    end
-
+    local ids = at:enqueue(count, function(i) return { "mark", side:args({ n = i, seconds = 0.002 }) } end)
     local workers = { start(env), start(env) }
     for kill = 1, kills do
       side:reaches(math.floor(count * 0.8 * kill / kills))

@@ -2,46 +2,23 @@
 
 local core = require("naq.core")
 local support = require("spec.support")
-local nats, eventually, trail = support.nats, support.eventually, support.trail
+local eventually, trail = support.eventually, support.trail
 
 local MARKS = support.root .. "/spec/crash/jobs/marks.lua"
 
 describe("what waits to be run again", function()
-  local server, client, queue, side
-  before_each(function()
-    server = nats.start()
-    client = server:client()
-    assert(client:ensure_layout())
-    queue = client:queue(support.fresh_name())
-    side = trail.new()
-  end)
-  after_each(function()
-    support.process.stop_all()
-    client:close()
-    server:stop()
-    side:remove()
-  end)
+  local at = support.scene()
+  local client, queue, side, server
+  before_each(function() client, queue, side, server = at:begin() end)
+  after_each(function() at:finish() end)
 
   local function start()
-    return support.start_worker({
-      url = server.url,
-      queues = { queue.name },
-      jobs = { MARKS },
-      threads = 4,
-      level = "warning",
-      env = { NAQ_DEFAULT_ACK_WAIT = "1", NAQ_WORKER_HEARTBEAT_INTERVAL = "1" },
-    })
+    local env = { NAQ_DEFAULT_ACK_WAIT = "1", NAQ_WORKER_HEARTBEAT_INTERVAL = "1" }
+    return at:worker({ level = "warning", env = env })
   end
 
   local function enqueue(name, count, options)
-    local entries, ids = {}, {}
-    for i = 1, count do
-      entries[i] = { name, side:args(), options }
-    end
-    for i, job in ipairs(assert(queue:enqueue_many(entries))) do
-      ids[i] = job.id
-    end
-    return ids
+    return at:enqueue(count, function() return { name, side:args(), options } end)
   end
 
   it("outlives its workers and the server, and is never early", function()

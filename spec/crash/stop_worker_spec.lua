@@ -2,49 +2,24 @@
 
 local core = require("naq.core")
 local support = require("spec.support")
-local nats, trail, eventually = support.nats, support.trail, support.eventually
+local trail, eventually = support.trail, support.eventually
 
 local FULL = os.getenv("NAQ_TEST_SCALE") == "full"
-local MARKS = support.root .. "/spec/crash/jobs/marks.lua"
 
 describe("a worker told to stop", function()
-  local server, client, queue, side
-  before_each(function()
-    server = nats.start()
-    client = server:client()
-    assert(client:ensure_layout())
-    queue = client:queue(support.fresh_name())
-    side = trail.new()
-  end)
-  after_each(function()
-    support.process.stop_all()
-    client:close()
-    server:stop()
-    side:remove()
-  end)
+  local at = support.scene()
+  local client, queue, side
+  before_each(function() client, queue, side = at:begin() end)
+  after_each(function() at:finish() end)
 
   local function start(ack_wait, name, env)
     env = env or {}
     env.NAQ_DEFAULT_ACK_WAIT = tostring(ack_wait)
-    return support.start_worker({
-      url = server.url,
-      queues = { queue.name },
-      jobs = { MARKS },
-      threads = 4,
-      name = name,
-      env = env,
-    })
+    return at:worker({ name = name, env = env })
   end
 
   local function enqueue(count, seconds)
-    local entries, ids = {}, {}
-    for i = 1, count do
-      entries[i] = { "mark", side:args({ n = i, seconds = seconds }) }
-    end
-    for i, job in ipairs(assert(queue:enqueue_many(entries))) do
-      ids[i] = job.id
-    end
-    return ids
+    return at:enqueue(count, function(i) return { "mark", side:args({ n = i, seconds = seconds }) } end)
   end
 
   -- The lease is 30 s: whatever a worker kept to itself would show as that long a wait.

@@ -47,6 +47,8 @@ support.trail = require("spec.support.trail")
 support.naq = support.process.naq
 support.start_worker = support.process.start_worker
 
+function support.scene() return require("spec.support.scene").new(root) end
+
 --- A name that no other test uses.
 function support.fresh_name() return "t" .. require("naq.core").new_id() end
 support.nats.fresh_name = support.fresh_name
