@@ -144,12 +144,13 @@ function conn:request_many(subject, data, n, seconds) end
 ---@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, failed_age: number?, failed_bytes: integer?, dry_run: boolean?}
 ---@return {created: string[], differs: string[]}? layout, string? message, string? code  CONFIGURATION when one differs
 function conn:ensure_layout(opts) end
---- [blocks] Publish and wait for JetStream's ack; retried with the same msg_id through a leader change
---- or a reconnect, for 30 s at least or `seconds`.
+--- [blocks] Publish and wait for JetStream's ack. With a msg_id it is sent again through a leader change or
+--- a reconnect, for `seconds` (30) in all; without one never once it may have been stored.
 ---@param msg_id? string
----@param opts? {seconds: number?, expect_last_subject_seq: integer?, headers: table<string,string>?}
+---@param opts? {seconds: number?, expect_stream: string?, expect_last_seq: integer?, expect_last_subject_seq: integer?, expect_last_msg_id: string?, headers: table<string,string|string[]>?}
 ---@return integer? seq, boolean|string duplicate_or_message, string? code
----        WRONG_REVISION (10071), DUPLICATE (10077: one message a subject), STORAGE_FULL, TOO_LARGE, ...
+---        WRONG_REVISION (10070, 10071), DUPLICATE (10077: one message a subject), STORAGE_FULL, TOO_LARGE,
+---        CONFIGURATION (no stream), INVALID (subject, header), ...
 function conn:js_publish(subject, data, msg_id, opts) end
 --- [blocks] Publish a list of jobs with a window of acks in flight. Entry: {name, args, opts}. Entries
 --- without opts are built in C; for the others prepare(opts) returns queue, priority, id (or nil),
@@ -192,6 +193,60 @@ function conn:find_record(prefix, id) end
 function conn:wait_record(prefix, id, seconds) end
 --- [blocks] The stored message of a subject: data, {seq=, time=, headers={}}; KEY_NOT_FOUND
 function conn:last_msg(stream, subject) end
+--- [blocks] A stored message: by its sequence, the last of a subject, or (both given) the next whose subject
+--- matches from that sequence on: {stream, subject, data, headers, seq, timestamp}; KEY_NOT_FOUND
+---@param seq? integer
+---@param subject? string
+---@return table? message, string? m, string? code
+function conn:get_msg(stream, seq, subject) end
+--- [blocks a moment] A subscription. With a dispatcher its messages go there, under `id`.
+---@param opts? {queue: string?, max_messages: integer?, max_bytes: integer?, limit: integer?, id: integer?}
+---@param dispatcher? naq.CoreDispatcher
+---@return naq.CoreSub? sub, string? message, string? code  INVALID, PERMISSION, CONNECTION
+function conn:subscribe(subject, opts, dispatcher) end
+---@return naq.CoreDispatcher? dispatcher, string? message, string? code  FORKED
+function conn:dispatcher() end
+--- Batches of a pull consumer.
+---@return naq.CoreFetcher? fetcher, string? message, string? code  INVALID: no such name can be
+function conn:fetcher(stream, consumer) end
+--- Publishing into streams with acks in flight.
+---@param opts? {max_in_flight: integer?, seconds: number?}  4096, 30
+---@return naq.CoreWindow? window, string? message, string? code
+function conn:window(opts) end
+
+--- Handles of their own on the connection: valid after it was closed or collected, until closed themselves.
+--- close() is idempotent; also __gc and __close; any other use of a closed one raises.
+--- A message: {subject, data, headers, reply?}, of a consumer also {stream, consumer, seq, consumer_seq,
+--- delivered, pending, timestamp}.
+---@class naq.CoreSub
+local sub = {}
+function sub:close() end
+--- [blocks] Without seconds: no limit.
+---@return table? message, string? m, string? code  TIMEOUT; CLOSED: it has ended; PERMISSION; CONNECTION
+function sub:next(seconds) end
+function sub:limit(n) end               ---@return true? done, string? m, string? code  ends after n in all
+function sub:drain() end                ---@return true? done, string? m, string? code
+function sub:stats() end                ---@return {delivered: integer, dropped: integer, messages: integer, bytes: integer, active: boolean}
+---@class naq.CoreDispatcher
+local dispatcher = {}
+function dispatcher:close() end
+function dispatcher:wait(seconds) end   ---@return integer waiting  [blocks] until a message, an event, or the time
+function dispatcher:take() end          ---@return integer? id, table? message
+---@class naq.CoreFetcher
+local fetcher = {}
+function fetcher:close() end
+--- [blocks] Up to n; as soon as there is one, those that the server has at hand.
+---@return table[]? messages, string? m, string? code  KEY_NOT_FOUND, CONNECTION, TIMEOUT, PERMISSION, ...
+function fetcher:fetch(n, seconds) end
+---@class naq.CoreWindow
+local window = {}
+function window:close() end
+--- [blocks while the window is full]
+---@return integer? number, string? m, string? code
+function window:publish(subject, data, msg_id, opts) end
+--- [blocks] Until all are acked or refused, or the time is over.
+---@return integer? stored, integer|string duplicates_or_message, table|string refused_or_code  {[number] = {code=, message=}}
+function window:await(seconds) end
 --- [blocks] A page of a stream (no work queue) in its order: messages whose subject matches, from a
 --- sequence or a time on, at most `limit` of them or `bytes` and one.
 ---@param opts {filter: string?, from: integer?, since: number?, limit: integer?, bytes: integer?}
