@@ -26,6 +26,8 @@ static int lnaq_conn_info(lua_State *L) {
     set_text(L, "server_name", info.name);
     set_text(L, "version", info.version);
     set_text(L, "cluster", info.cluster);
+    lnaq_pushint64(L, naq_conn_cluster_size(c));
+    lua_setfield(L, -2, "cluster_size");
     lnaq_pushint64(L, info.max_payload);
     lua_setfield(L, -2, "max_payload");
     lua_pushnumber(L, (lua_Number)rtt_us / 1e6);

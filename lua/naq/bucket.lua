@@ -41,7 +41,13 @@ local SETTINGS = {
   description = { "description" },
 }
 
-local function request(name, options)
+-- As with naq's own buckets: three where a cluster has the servers for it.
+local function usual_replicas(conn)
+  local info = conn:info()
+  return info and info.cluster_size >= 3 and 3 or 1
+end
+
+local function request(conn, name, options)
   local config = {
     name = stream_of(name),
     subjects = { ("$KV.%s.>"):format(name) },
@@ -58,6 +64,7 @@ local function request(name, options)
     if how.write then value = how.write(value) end
     config[how[1]] = value
   end
+  config.num_replicas = config.num_replicas or usual_replicas(conn)
   local text, message, code = core.encode(config)
   if not text then return nil, message, code end
   -- Nanoseconds of more than 104 days are no exact numbers before Lua 5.3.
@@ -104,7 +111,7 @@ function bucket.info(conn, name)
 end
 
 local function create(conn, name, options)
-  local body, message, code = request(name, options)
+  local body, message, code = request(conn, name, options)
   if not body then return nil, message, code end
   local info, err_code
   info, message, code, err_code = jetstream_api.call(conn, "STREAM.CREATE", stream_of(name), body)

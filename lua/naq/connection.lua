@@ -94,7 +94,7 @@ function Connection:request(subject, data, seconds, headers)
   return answer, more, code
 end
 
---- What it is connected to: { url, server_id, server_name, version, cluster, max_payload, rtt }.
+--- What it is connected to: { url, server_id, server_name, version, cluster, cluster_size, max_payload, rtt }.
 ---@return table? info, string? message, naq.Code? code
 function Connection:info()
   local info, message, code = self:use(2):info()

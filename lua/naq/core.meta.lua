@@ -120,7 +120,7 @@ function core.close_connections(servers) end
 ---@class naq.CoreConn       all functions answer FORKED after a fork, CLOSED when the pool closed it
 local conn = {}
 function conn:close() end               -- idempotent; also __gc and __close
---- [blocks] {url, server_id, server_name, version, max_payload, rtt, cluster}; no secrets in url
+--- [blocks] {url, server_id, server_name, version, max_payload, rtt, cluster, cluster_size}; no secrets in url
 function conn:info() end
 function conn:url() end                 ---@return string?  of the server connected to, without secrets
 function conn:status() end              ---@return "connected"|"reconnecting"|"closed"|nil status, string? m, string? code

@@ -25,7 +25,7 @@ local OPTIONS = {
   max_bytes = { type = "integer", min = 1, doc = "of the whole bucket (no limit)" },
   max_value_size = { type = "integer", min = 1, doc = "bytes (what the server takes)" },
   storage = { type = "string", one_of = { "file", "memory" }, doc = "file" },
-  replicas = { type = "integer", min = 1, max = 5, doc = "the configuration's, or 1" },
+  replicas = { type = "integer", min = 1, max = 5, doc = "the configuration's; else 3 on a cluster, or 1" },
   description = { type = "string" },
   create = { type = "boolean", default = true, doc = "false: a missing bucket is an error" },
   direct = { type = "boolean", doc = "read from any replica (true where there is only one)" },
@@ -99,7 +99,7 @@ function kv.open(js, name, given, level)
   local problem = bucket.problem(name)
   if problem then return nil, problem, errors.INVALID end
   local config = connection.config
-  local full = { history = 1, storage = "file", replicas = config and config.nats.replicas or 1 }
+  local full = { history = 1, storage = "file", replicas = config and config.nats.replicas }
   for option, value in pairs(wanted) do
     full[option] = value
   end
