@@ -74,7 +74,9 @@ static void *connect_apart(void *arg) {
     attempt *a = arg;
     const naq_conn_options *o = naq_conn_settings_peek(a->settings);
     a->status = naq_conn_dial(&a->conn->nc, a->options, o, &a->err);
-    if (a->status != NAQ_OK) {
+    if (a->status == NAQ_OK) {
+        atomic_store(&a->conn->max_payload, natsConnection_GetMaxPayload(a->conn->nc));
+    } else {
         naq_conn_let_go(a->conn); /* a connection that never was calls no "closed" */
         naq_conn_let_go(a->conn);
         a->conn = NULL;

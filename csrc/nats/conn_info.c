@@ -106,12 +106,17 @@ const char *naq_conn_state_name(naq_conn *c) {
 
 void naq_conn_count(naq_conn *c, naq_conn_counts *out) {
     natsStatistics *s = NULL;
+    naq_conn_counts now = {0};
     uint64_t reconnects;
-    memset(out, 0, sizeof *out);
-    if (natsStatistics_Create(&s) == NATS_OK && natsConnection_GetStats(c->nc, s) == NATS_OK)
-        (void)natsStatistics_GetCounts(s, &out->in_msgs, &out->in_bytes, &out->out_msgs,
-                                       &out->out_bytes, &reconnects);
+    bool known = !naq_conn_lost(c) && natsStatistics_Create(&s) == NATS_OK &&
+                 natsConnection_GetStats(c->nc, s) == NATS_OK &&
+                 natsStatistics_GetCounts(s, &now.in_msgs, &now.in_bytes, &now.out_msgs,
+                                          &now.out_bytes, &reconnects) == NATS_OK;
     natsStatistics_Destroy(s);
+    pthread_mutex_lock(&c->mu);
+    if (known) c->counted = now;
+    *out = c->counted;
+    pthread_mutex_unlock(&c->mu);
 }
 
 naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *err) {
@@ -122,11 +127,11 @@ naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *e
 }
 
 bool naq_conn_up(naq_conn *c) {
-    return natsConnection_Status(c->nc) == NATS_CONN_STATUS_CONNECTED;
+    return !naq_conn_lost(c) && natsConnection_Status(c->nc) == NATS_CONN_STATUS_CONNECTED;
 }
 
 bool naq_conn_dead(naq_conn *c) {
-    return natsConnection_IsClosed(c->nc);
+    return atomic_load(&c->end) != NAQ_CONN_OPEN;
 }
 
 int naq_conn_reconnects(naq_conn *c) {
@@ -134,7 +139,7 @@ int naq_conn_reconnects(naq_conn *c) {
 }
 
 int64_t naq_conn_max_payload(naq_conn *c) {
-    return natsConnection_GetMaxPayload(c->nc);
+    return atomic_load(&c->max_payload);
 }
 
 const char *naq_libnats_version(void) {

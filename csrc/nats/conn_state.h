@@ -27,7 +27,8 @@ struct naq_conn {
     atomic_bool lost;   /* it has no server now; known a moment late */
     atomic_bool quiet;
     atomic_int reconnects;
-    char servers[256]; /* for messages */
+    atomic_llong max_payload; /* of the server connected to last */
+    char servers[256];        /* for messages */
     naq_events events;
 
     pthread_mutex_t closing; /* held while closing; guards the end of nc */
@@ -38,6 +39,7 @@ struct naq_conn {
     naq_grave *graves;      /* subscriptions ended by finalizers */
     naq_server_info known;  /* what the greeting of server known.id said */
     int cluster_size;
+    naq_conn_counts counted; /* when it was last asked, and had its server */
 };
 
 /* conn_close.c. One holder less; the last one frees it. */

@@ -1,0 +1,166 @@
+-- Connections under faults: a server that dies under load, one that falls silent, a process that forks.
+local support = require("spec.support")
+local core = require("naq.core")
+local naq = require("naq")
+local eventually, nats = support.eventually, support.nats
+
+local function spread(...) return { n = select("#", ...), ... } end
+
+describe("a connection", function()
+  it("answers every call while its server is restarted under load, and is well soon after", function()
+    local server = nats.start()
+    local conn = assert(naq.connection({ servers = server.url }))
+    assert(conn:subscribe("echo", function(m) conn:publish(m.reply, m.data) end))
+    local back = server:kill_meanwhile(0.2, 0.5)
+    local calls, refused, well = 0, {}, nil
+    local begin = core.mono()
+    while core.mono() - begin < 4 do
+      for _, call in ipairs({
+        function() return conn:publish("somewhere", ("x"):rep(1000)) end,
+        function() return conn:flush(0.2) end,
+        function() return conn:rtt(0.2) end,
+        function() return conn:request("nobody.here", "", 0.2) end,
+        function() return naq.with_connection(conn.config, function(other) return other:flush(0.2) end) end,
+      }) do
+        local got = spread(call())
+        calls = calls + 1
+        if got[1] == nil then
+          assert.is_string(got[2])
+          assert.is_string(naq.errors[got[3]])
+          refused[got[3]] = (refused[got[3]] or 0) + 1
+        end
+      end
+      if conn:stats().reconnects == 1 and not well then
+        well = conn:flush(1) and core.mono() - begin
+      end
+    end
+    back()
+    assert.is_true(calls > 100)
+    assert.truthy(refused.CONNECTION)
+    assert.truthy(well, "not reconnected")
+    assert.is_true(well < 0.7 + 2, well) -- the server was back after 0.7 s, and a little for its start
+    assert.is_true(conn:health().ok)
+    conn:close()
+    naq.close_connections(server.url)
+    server:stop()
+  end)
+
+  it("keeps its times when it tries to reconnect to a server that is mute", function()
+    local server = nats.start()
+    local conn = assert(naq.connection({
+      servers = server.url,
+      ping_interval = 0.1,
+      max_outstanding_pings = 1,
+      connection_timeout = 3,
+    }))
+    local lost
+    conn:on("disconnected", function() lost = true end)
+    server:freeze() -- the kernel still accepts connections for it
+    eventually(function()
+      conn:dispatch(0.1)
+      return lost
+    end, 20, "the pings to be missed")
+    core.sleep(0.3) -- until libnats is in the middle of connecting
+    for name, call in pairs({
+      flush = function() return conn:flush(0.3) end,
+      request = function() return conn:request("x", "", 0.3) end,
+      rtt = function() return conn:rtt(0.3) end,
+      health = function() return conn:health(0.3).ok or nil end,
+      status = function() return conn:status() == "connected" or nil end,
+      stats = function() return conn:stats() == nil or nil end,
+      test = function() return (naq.test_connection({ servers = server.url, connection_timeout = 0.3 })) end,
+    }) do
+      local begin = core.mono()
+      assert.is_nil(call(), name)
+      local took = core.mono() - begin
+      assert.is_true(took < 1.2, ("%s took %.2f s"):format(name, took))
+    end
+    server:thaw()
+    eventually(function() return conn:health(1).ok end, 20, "the reconnect")
+    conn:close()
+    naq.close_connections(server.url)
+    server:stop()
+  end)
+end)
+
+-- fork() comes from LuaJIT's FFI, so the program runs there.
+local FORKING = [[
+local ffi = require("ffi")
+ffi.cdef("int fork(void); int waitpid(int pid, int *status, int options); void exit(int status);")
+local naq = require("naq")
+local url = ...
+local conn = assert(naq.connection({ servers = url }))
+local sub = assert(conn:subscribe("work"))
+assert(conn:subscribe("more", print))
+local client = assert(naq.connect({ servers = url }))
+local idle = assert(naq.connection({ servers = url, client_name = "idle" }))
+idle:close()
+
+local function in_the_child()
+  for i, call in ipairs({
+    function() return conn:publish("x") end,
+    function() return conn:flush(1) end,
+    function() return conn:request("x", "", 1) end,
+    function() return conn:rtt(1) end,
+    function() return conn:status() end,
+    function() return conn:stats() end,
+    function() return conn:info() end,
+    function() return conn:subscribe("x") end,
+    function() return client:enqueue("job") end,
+    function() return naq.connection({ servers = url }) end,
+    function() return naq.connect({ servers = url }) end,
+    function() return naq.test_connection({ servers = url }) end,
+    function() return naq.wait_for_connection(5, { servers = url }) end,
+    function() return naq.with_connection({ servers = url }, error) end,
+  }) do
+    local value, _, code = call()
+    if value ~= nil or code ~= "FORKED" then return 10 + i end
+  end
+  if conn:health().code ~= "FORKED" then return 2 end
+  if naq.close_all() ~= 0 or naq.connection_stats().opened ~= 0 then return 3 end
+  sub:close()
+  conn:close()
+  client:close()
+  collectgarbage()
+  return 0
+end
+
+for _ = 1, 3 do
+  local pid = ffi.C.fork()
+  if pid == 0 then ffi.C.exit(in_the_child()) end
+  local status = ffi.new("int[1]", -1)
+  assert(ffi.C.waitpid(pid, status, 0) == pid)
+  assert(status[0] == 0, "the child ended with " .. status[0])
+end
+assert(conn:flush()) -- it is still the parent's
+assert(conn:publish("work", "after"))
+assert(sub:next(5).data == "after")
+client:close()
+]]
+
+describe("a fork after connecting", function()
+  it("answers FORKED to the child, which ends well, and leaves the parent alone", function()
+    local server = nats.start()
+    local folder = assert(core.mkdtemp("naq-spec-fork"))
+    local path, out = folder .. "/program.lua", folder .. "/out"
+    local f = assert(io.open(path, "wb"))
+    f:write(FORKING)
+    f:close()
+    local pid = assert(core.spawn({ "luajit", path, server.url }, {
+      stdout = out,
+      stderr = out,
+      die_with_parent = true,
+      env = {
+        LUA_PATH = support.root .. "/lua/?.lua;" .. support.root .. "/lua/?/init.lua;;",
+        LUA_CPATH = support.root .. "/build/lib/5.1/?.so;;", -- the plain build: no leak checker in the child
+        LD_PRELOAD = false,
+      },
+    }))
+    local state, status = core.wait(pid, 60)
+    if state == "running" then core.kill(-pid, "KILL") end
+    local text = assert(io.open(out, "rb")):read("*a")
+    assert.same({ "exited", 0 }, { state, status }, text)
+    core.rmtree(folder)
+    server:stop()
+  end)
+end)
