@@ -275,6 +275,22 @@ function config.apply_logging(resolved)
   return true
 end
 
+--- What was set and has no effect in this version, one sentence each.
+---@param resolved naq.Config
+---@return string[]
+function config.unused(resolved)
+  local sentences = {}
+  for path, source in pairs(resolved.sources) do
+    local later = source ~= "default" and keys.find(path).later
+    if later then
+      local text = "%s (%s) has no effect: %s is not in this version"
+      sentences[#sentences + 1] = text:format(path, source, later)
+    end
+  end
+  table.sort(sentences)
+  return sentences
+end
+
 --- What core.connect wants to know.
 ---@param resolved naq.Config
 ---@return naq.ConnectOptions

@@ -34,7 +34,7 @@ local function default()
 end
 
 --- Connect to NATS: a client for jobs. The first one is also the client of naq.enqueue and its like.
----@param options? table  servers, user, password, token, creds_file, tls, prefix, default_queue, ...
+---@param options? table  docs/configuration.md: servers, user, prefix, ..., or config = "naq.yaml"
 ---@return naq.Client? client, string? message, naq.Code? code
 function naq.connect(options)
   local client, message, code = connect(options, 2)

@@ -102,6 +102,9 @@ function worker.new(given, level)
   local made
   made, message, code = core.configure_log(resolved.logging)
   if not made then return nil, message, code end
+  for _, sentence in ipairs(config.unused(resolved)) do
+    core.log("warning", "configuration: " .. sentence)
+  end
   local connect = config.connect_options(resolved)
   made, message, code = core.worker({
     connect = connect,

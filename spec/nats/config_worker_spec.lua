@@ -70,7 +70,7 @@ queues:
   prefix: shop
   ack_wait: 21
   configs:
-    slow: {ack_wait: 77}
+    slow: {ack_wait: 77, paused: false}
     orders: {max_retries: 0}
 workers:
   concurrency: 3
@@ -154,6 +154,12 @@ logging:
     client:close()
   end)
 
+  it("is told of when it sets what this version does not use", function()
+    local text = read(folder .. "/naq.log")
+    local expected = "configuration: queues.configs.slow.paused (file ./naq.yaml:9) has no effect: "
+    assert.truthy(text:find(expected, 1, true), text)
+  end)
+
   it("says where the log goes, how it looks and what is in it", function()
     local text = read(folder .. "/naq.log")
     assert.equal("", worker:log())
@@ -164,6 +170,16 @@ logging:
       assert.is_string(entry.message)
       assert.not_equal("debug", entry.level)
     end
+  end)
+
+  -- The last one here: the file is spoilt after it.
+  it("is read once: clients in jobs go on with what the worker read", function()
+    write("naq.yaml", "nats: {sever: x}\n")
+    local client = connect({ prefix = "shop", default_queue = "orders", config = false })
+    local job = assert(client:enqueue("forward", 4))
+    assert.equal("completed", job:wait(10))
+    assert.equal("completed", client:job(assert(job:result())):wait(10))
+    client:close()
   end)
 end)
 

@@ -183,7 +183,7 @@ describe("the configuration of a command", function()
   it("comes from the file, behind the environment and -u", function()
     local function server(...)
       local status, _, errors = run(...)
-      assert.equal(3, status)
+      assert.equal(3, status, errors)
       assert.not_matches("hunter2", errors)
       return errors:match("nats://127%.0%.0%.1:%d+") or errors
     end
