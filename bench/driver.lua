@@ -7,6 +7,7 @@ local ROWS = {
   "enqueue_many",
   "enqueue",
   "kv_get",
+  "js_publish",
   "latency",
   "idle",
   "start",

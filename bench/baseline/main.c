@@ -21,6 +21,7 @@ static const struct {
     {"publish", cmd_publish_window, "L2: n= jobs job= args=, 1024 acks in flight"},
     {"ack", cmd_ack, "L3: pulls and acks n= jobs"},
     {"record", cmd_record, "L4: pulls n= jobs, publishes a record for each, then acks"},
+    {"js-publish", cmd_js_publish, "n= messages into the stream of bench.js, one by one"},
     {"kv-get", cmd_kv_get, "n= reads of the key \"key\" of bucket="},
     {"latency", cmd_latency, "L5: n= publishes gap_us= apart to a waiting pull"},
     {"latencies", cmd_latencies, "the latencies that jobs recorded"},
