@@ -58,6 +58,7 @@ typedef struct refusal {
 typedef struct lnaq_bulk {
     naq_bulk *bulk;
     naq_buf payload;
+    int64_t most; /* bytes of a payload */
     char subject[SUBJECT_MAX];
     size_t default_len; /* of "<prefix>.q.<queue>.normal.", with which subject begins */
     char default_subject[SUBJECT_MAX];
@@ -200,6 +201,12 @@ static naq_status send_entry(lua_State *L, lnaq_bulk *b, const entry_plan *plan,
         refuse(b, (uint32_t)i, err->status, err->message);
         return NAQ_OK;
     }
+    if ((int64_t)b->payload.len > b->most) {
+        naq_fail(err, NAQ_TOO_LARGE, "payload: %zu bytes, and a job may have %lld", b->payload.len,
+                 (long long)b->most);
+        refuse(b, (uint32_t)i, err->status, err->message);
+        return NAQ_OK;
+    }
     char msg_id[NAQ_ID_MAX + 3];
     memcpy(msg_id, plan->id, plan->id_len);
     memcpy(msg_id + plan->id_len, ":0", 3);
@@ -261,6 +268,7 @@ static int lnaq_enqueue_many(lua_State *L) {
     naq_err err;
     if (naq_pool_check(c, &err) != NAQ_OK || naq_bulk_open(&b->bulk, c, on_done, b, &err) != NAQ_OK)
         return lnaq_fail(L, &err);
+    b->most = naq_envelope_max(naq_conn_max_payload(c));
 
     int raised = 0; /* an error of prepare, on top of the stack then */
     size_t i;
@@ -302,7 +310,13 @@ static int lnaq_enqueue_many(lua_State *L) {
     return 2;
 }
 
+static int lnaq_max_job(lua_State *L) {
+    lnaq_pushint64(L, naq_envelope_max(naq_conn_max_payload(lnaq_checkconn(L, 1))));
+    return 1;
+}
+
 const luaL_Reg LNAQ_PUBLISH_METHODS[] = {
+    {"max_job", lnaq_max_job},
     {"js_publish", lnaq_js_publish},
     {"enqueue_many", lnaq_enqueue_many},
     {NULL, NULL},

@@ -63,6 +63,13 @@ void naq_envelope_put_bare(const char *payload, size_t len, naq_buf *out);
 enum { NAQ_JOB_NAME_MAX = 128 };
 bool naq_job_name_valid(const char *s, size_t n);
 
+/* What a payload leaves free of the server's max_payload, for headers, the members of its next hop
+ * and the rest of a dead letter: a job within naq_envelope_max() can always be buried whole. */
+enum { NAQ_JOB_ROOM = 4096 };
+static inline int64_t naq_envelope_max(int64_t max_payload) {
+    return max_payload > 2 * NAQ_JOB_ROOM ? max_payload - NAQ_JOB_ROOM : max_payload / 2;
+}
+
 /* A subject taken apart; false if it is none of these, or has a bad queue, priority or id:
  * <prefix>.q.<queue>.<priority>.<id>, <prefix>.f.<queue>.<id> (priority NAQ_NORMAL) and
  * <prefix>.d.<bucket>.<id> (priority NAQ_NORMAL, queue absent: a header has both). */

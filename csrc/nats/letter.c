@@ -70,7 +70,8 @@ static naq_status write_within(const naq_letter *l, size_t max_history, bool wit
     return out->failed ? naq_fail(err, NAQ_TOO_LARGE, "dead letter: out of memory") : NAQ_OK;
 }
 
-naq_status naq_letter_write(const naq_letter *l, size_t max_bytes, naq_buf *out, naq_err *err) {
+naq_status naq_letter_write(const naq_letter *l, size_t max_bytes, naq_buf *out, bool *whole,
+                            naq_err *err) {
     static const struct {
         size_t history;
         bool payload;
@@ -80,6 +81,7 @@ naq_status naq_letter_write(const naq_letter *l, size_t max_bytes, naq_buf *out,
         out->len = start;
         naq_status status = write_within(l, TRIES[i].history, TRIES[i].payload, out, err);
         if (status != NAQ_OK) return status;
+        *whole = TRIES[i].payload;
         if (out->len - start <= max_bytes) break;
     }
     return NAQ_OK;

@@ -19,9 +19,11 @@ typedef struct naq_letter {
 } naq_letter;
 
 /* Append the letter, at most max_bytes long: where they do not suffice, first the history and the
- * traceback are cut, in the end the payload is left out and `payload_cut` says how long it was.
- * NAQ_TOO_LARGE when memory is out; NAQ_SERIALIZATION when the history is no array. */
-naq_status naq_letter_write(const naq_letter *l, size_t max_bytes, naq_buf *out, naq_err *err);
+ * traceback are cut, in the end the payload is left out and `payload_cut` says how long it was:
+ * *whole is false then. NAQ_TOO_LARGE when memory is out; NAQ_SERIALIZATION when the history is no
+ * array. */
+naq_status naq_letter_write(const naq_letter *l, size_t max_bytes, naq_buf *out, bool *whole,
+                            naq_err *err);
 
 /* "code":...,"message":...,"traceback":... without braces; a traceback NULL or empty is none. */
 void naq_letter_put_error(naq_buf *out, const char *code, const char *message,

@@ -13,7 +13,8 @@
 
 enum {
     DEFAULT_RETRIES = 3,
-    HEADERS = 512, /* room for a message's headers, which count as payload */
+    HEADERS = 512,    /* room for a message's headers, which count as payload */
+    SHORT_TEXT = 160, /* bytes of a message where there is little room */
 };
 
 static void leave(naq_attempt *a, const char *what, const naq_err *err) {
@@ -228,13 +229,41 @@ static naq_history history_of(const naq_attempt *a, const naq_buf *latest) {
                          .latest = {latest->data, latest->len}};
 }
 
+/* The letter with its error in few words, for what was enqueued to have room beside it. */
+static naq_status write_short(naq_attempt *a, const naq_letter *letter, size_t max, naq_buf *text,
+                              bool *whole, naq_err *err) {
+    char code[64], message[SHORT_TEXT];
+    naq_letter brief = *letter;
+    naq_buf latest = {0};
+    (void)snprintf(code, sizeof code, "%s", letter->code);
+    int n = snprintf(message, sizeof message, "%s", letter->message);
+    if (n >= SHORT_TEXT) memcpy(message + SHORT_TEXT - 8, " ...cut", 8);
+    put_attempt(a, &latest, code, message, NULL);
+    brief.code = code;
+    brief.message = message;
+    brief.traceback = NULL;
+    brief.history = history_of(a, &latest);
+    naq_status status = naq_letter_write(&brief, max, text, whole, err);
+    naq_buf_free(&latest);
+    return status;
+}
+
 static naq_status publish_letter(naq_attempt *a, const naq_letter *letter, naq_err *err) {
     naq_buf text = {0};
     naq_pub_ack ack;
     char subject[256], msg_id[128];
+    size_t max = a->at->max_payload - HEADERS;
+    bool whole = true;
     (void)snprintf(subject, sizeof subject, "%s.f.%s.%s", a->at->prefix, a->queue, a->id);
     (void)snprintf(msg_id, sizeof msg_id, "%s:dead:%lld", a->id, (long long)a->job.hop);
-    naq_status status = naq_letter_write(letter, a->at->max_payload - HEADERS, &text, err);
+    naq_status status = naq_letter_write(letter, max, &text, &whole, err);
+    if (status == NAQ_OK && !whole) {
+        naq_buf_clear(&text);
+        status = write_short(a, letter, max, &text, &whole, err);
+    }
+    if (status == NAQ_OK && !whole)
+        naq_log(NAQ_WARNING, "job %s: its payload of %zu bytes leaves no room for a dead letter",
+                a->id, letter->payload_len);
     if (status == NAQ_OK)
         status =
             naq_publish(a->at->conn, subject, msg_id, NULL, 0, text.data, text.len, 0, &ack, err);

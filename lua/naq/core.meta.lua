@@ -152,6 +152,9 @@ function conn:ensure_layout(opts) end
 ---        WRONG_REVISION (10070, 10071), DUPLICATE (10077: one message a subject), STORAGE_FULL, TOO_LARGE,
 ---        CONFIGURATION (no stream), INVALID (subject, header), ...
 function conn:js_publish(subject, data, msg_id, opts) end
+--- Bytes that a job's payload may have here: less than the server takes, so that a dead letter of it
+--- finds room.
+function conn:max_job() end             ---@return integer
 --- [blocks] Publish a list of jobs with a window of acks in flight. Entry: {name, args, opts}. Entries
 --- without opts are built in C; for the others prepare(opts) returns queue, priority, id (or nil),
 --- fields (or nil), or nil, message, code to refuse that entry.

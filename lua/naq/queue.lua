@@ -11,6 +11,9 @@ local options = require("naq.options")
 local policy = require("naq.policy")
 local workers = require("naq.workers")
 
+-- Payloads up to here fit any server's limits.
+local LARGE = 500
+
 local payload_of, new_id = core.payload, core.new_id
 local setmetatable, type = setmetatable, type
 
@@ -162,6 +165,13 @@ function Queue:put(name, args, opts, level)
   local payload, duplicate
   payload, message, code = payload_of(name, args, fields)
   if not payload then return nil, context(self, message), code end
+  if #payload > LARGE then
+    local most = client.conn:max_job()
+    if #payload > most then
+      message = ("payload: %d bytes, and a job may have %d"):format(#payload, most)
+      return nil, context(self, message), errors.TOO_LARGE
+    end
+  end
   local seq
   seq, duplicate, code = publish(client, self.subjects[priority] .. id, payload, id .. ":0")
   if not seq then return nil, context(self, duplicate), code end

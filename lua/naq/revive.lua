@@ -101,24 +101,6 @@ local function mark(client, letter, hop)
   return nil, message, code
 end
 
--- Straight to its queue; by way of the delayed store while a message of an earlier hop, not acked yet,
--- stands in its place.
-local function publish(client, letter, payload, hop)
-  local msg_id = ("%s:%d"):format(letter.id, hop)
-  local subject = ("%s.q.%s.%s.%s"):format(client.prefix, letter.queue, letter.priority, letter.id)
-  local seq, message, code = client.conn:js_publish(subject, payload, msg_id)
-  if seq or code ~= errors.DUPLICATE then return seq, message, code end
-  local now = core.now()
-  subject = ("%s.d.%d.%s"):format(client.prefix, math.floor(now / 600), letter.id)
-  seq, message, code = client.conn:js_publish(subject, payload, msg_id, {
-    headers = {
-      ["Naq-Due"] = ("%d"):format(math.floor(now * 1000)),
-      ["Naq-To"] = ("%s.%s"):format(letter.queue, letter.priority),
-    },
-  })
-  return seq, message, code
-end
-
 --- Delete a message of a stream by its sequence: true when it is gone, whoever did it.
 ---@return true? gone, string? message, naq.Code? code
 function revive.delete(client, stream, seq)
@@ -127,6 +109,30 @@ function revive.delete(client, stream, seq)
   local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
   if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
   return nil, message, code
+end
+
+-- To its queue. In its place may stand a message of the hop that ended: whoever ended it died before its
+-- ack, or the ack is on its way. It has nothing to say any more.
+local function publish(client, letter, payload, hop)
+  local msg_id = ("%s:%d"):format(letter.id, hop)
+  local subject = ("%s.q.%s.%s.%s"):format(client.prefix, letter.queue, letter.priority, letter.id)
+  local seq, message, code = client.conn:js_publish(subject, payload, msg_id)
+  if seq or code ~= errors.DUPLICATE then return seq, message, code end
+  local data, info
+  data, info, code = client.conn:last_msg(client.prefix .. "_jobs", subject)
+  if data then
+    -- Not decoded: a number that this interpreter cannot hold must not hide the hop.
+    local there = (core.letter(('{"payload":%s}'):format(data)) or {}).hop
+    if not there then return refuse(letter.id, "something that is no job stands in its place on the queue") end
+    if there >= hop then return info.seq end
+    local gone
+    gone, message, code = revive.delete(client, "_jobs", info.seq)
+    if not gone then return nil, message, code end
+  elseif code ~= errors.KEY_NOT_FOUND then
+    return nil, info, code
+  end
+  seq, message, code = client.conn:js_publish(subject, payload, msg_id)
+  return seq, message, code
 end
 
 --- Run the job of a dead letter again, or of a cancelled job's record that kept its payload: same id, next

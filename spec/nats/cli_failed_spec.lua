@@ -40,6 +40,8 @@ describe("naq failed", function()
       assert.equal("failed", job:wait(20))
       ids[i] = job.id
     end
+    worker:term() -- not before its last acks
+    worker:wait(20)
     worker:stop()
   end)
   after_each(function() assert(client:failed():purge()) end)

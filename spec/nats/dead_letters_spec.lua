@@ -49,6 +49,8 @@ describe("dead letters", function()
     for _, job in ipairs(jobs) do
       assert.equal("failed", job:wait(20))
     end
+    worker:term() -- not before its last acks
+    assert.same({ "exited", 0 }, { worker:wait(20) })
     worker:stop()
     worker = nil
     return jobs
@@ -320,7 +322,7 @@ describe("dead letters", function()
       assert.is_true(job:retry())
       assert.equal("completed", job:wait(10))
       assert.equal(2, job:result().attempt)
-      assert.equal(0, trail.messages(client, "naq_delayed"))
+      assert.equal("KEY_NOT_FOUND", select(3, client.conn:last_msg("naq_delayed", "naq.d.*." .. job.id)))
     end)
 
     it("refuses what waits, runs, or is not there", function()
@@ -379,8 +381,33 @@ describe("a job near the server's limit", function()
     assert.equal("failed", job:wait(30))
   end)
 
+  it("is buried whole if a client of naq enqueued it", function()
+    local most = client.conn:max_job()
+    local size = most - 200
+    while #core.payload("fail_long", { fill = ("y"):rep(size) }, { max_retries = 0 }) < most do
+      size = size + 1
+    end
+    local _, letter = fail(size, { max_retries = 0 })
+    assert.equal(size, #core.decode(letter.args).fill)
+    assert.matches("x %.%.%.cut$", letter.error.message)
+    assert.equal(1, #letter.attempts)
+    local args = { fill = ("y"):rep(size + 1) }
+    local job, message, code = queue:enqueue("fail_long", args, { max_retries = 0 })
+    assert.is_nil(job)
+    assert.equal("TOO_LARGE", code)
+    assert.matches("payload: %d+ bytes, and a job may have " .. most, message)
+    local jobs, errors = queue:enqueue_many({ { "fail_long", args, { max_retries = 0 } }, { "echo" } })
+    assert.is_false(jobs[1])
+    assert.equal("TOO_LARGE", errors[1].code)
+    assert.equal("completed", jobs[2]:wait(10))
+  end)
+
   it("is buried without what it was given where that leaves no room", function()
-    local job, letter = fail(65100, { max_retries = 2 })
+    local job = assert(client:job("full-" .. queue.name))
+    local payload = core.payload("fail_long", { fill = ("y"):rep(64800) }, { max_retries = 2 })
+    assert(client.conn:js_publish(("naq.q.%s.normal.%s"):format(queue.name, job.id), payload, job.id .. ":0"))
+    assert.equal("failed", job:wait(30), worker:log())
+    local letter = assert(client:failed():show(job.id))
     assert.is_nil(letter.payload)
     assert.equal(1, #letter.attempts)
     local done, message, code = client:failed():retry(job.id)
