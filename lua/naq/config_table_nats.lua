@@ -117,7 +117,7 @@ key("nats.nkey_seed_file", {
   type = "string",
   check = not_empty,
   flat = "nkey_seed_file",
-  doc = "NKey file: the seed and the public key",
+  doc = "file with the seed of an NKey (SU...)",
 })
 key("nats.tls.enabled", {
   type = "boolean",
