@@ -55,6 +55,7 @@ typedef struct attempt {
     pthread_cond_t ended;
     bool done, abandoned;
 
+    bool apart; /* the thread that connects does nothing else */
     naq_conn_settings *settings;
     natsOptions *options;
     naq_conn *conn;
@@ -81,6 +82,7 @@ static void *connect_apart(void *arg) {
         naq_conn_let_go(a->conn);
         a->conn = NULL;
     }
+    if (a->apart) naq_tls_leave_thread();
     pthread_mutex_lock(&a->mu);
     a->done = true;
     bool abandoned = a->abandoned;
@@ -147,7 +149,11 @@ naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err
 
     int64_t limit = limit_ms(o);
     struct timespec until = naq_cond_deadline(limit);
-    if (!naq_thread_apart(connect_apart, a)) (void)connect_apart(a);
+    a->apart = true;
+    if (!naq_thread_apart(connect_apart, a)) {
+        a->apart = false;
+        (void)connect_apart(a);
+    }
     pthread_mutex_lock(&a->mu);
     int over = 0;
     while (!a->done && over == 0)

@@ -29,8 +29,11 @@ static void on_handshake(const SSL *ssl, int where, int ret) {
     if ((where & (SSL_CB_HANDSHAKE_START | SSL_CB_HANDSHAKE_DONE)) == 0) return;
     intptr_t ms = (intptr_t)SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), timeout_index);
     struct timeval t = {0}; /* none, once it is done */
-    if (where & SSL_CB_HANDSHAKE_START)
+    if (where & SSL_CB_HANDSHAKE_START) {
         t = (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+        /* What another user of OpenSSL left in this thread would be taken for our failure. */
+        ERR_clear_error();
+    }
     int fd = SSL_get_fd(ssl);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
@@ -62,12 +65,14 @@ void naq_tls_begin(int64_t timeout_ms) {
     pthread_once(&once, register_once);
     making_ms = timeout_ms;
     asked = false;
-    /* What another user of OpenSSL left in this thread would be taken for libnats' failure. */
-    ERR_clear_error();
 }
 
 void naq_tls_end(void) {
     making_ms = 0;
+}
+
+void naq_tls_leave_thread(void) {
+    OPENSSL_thread_stop();
 }
 
 bool naq_tls_wanted(const naq_conn_options *o) {
@@ -109,6 +114,8 @@ naq_status naq_tls_set(natsOptions *options, const naq_conn_options *o, naq_err 
     if (status == NAQ_OK) status = readable("tls.cert_file", o->cert_file, err);
     if (status == NAQ_OK) status = readable("tls.key_file", o->key_file, err);
     if (status != NAQ_OK) return status;
+    if (wanted || o->ca_file != NULL || o->cert_file != NULL)
+        ERR_clear_error(); /* the reason of a failure is the oldest entry */
     natsStatus s = wanted ? natsOptions_SetSecure(options, true) : NATS_OK;
     if (s != NATS_OK) {
         naq_from_nats(err, s, 0, "TLS");
