@@ -7,6 +7,16 @@ local definitions = require("naq.definitions")
 local errors = require("naq.errors")
 
 ---@class naq
+---@field with_connection fun(options: table?, fn: fun(conn: naq.Connection): ...): ...
+---@field with_jetstream fun(options: table?, fn: fun(js: naq.JetStream, conn: naq.Connection): ...): ...
+---@field with_kv fun(bucket: string, options: table?, fn: fun(kv: naq.KV, conn: naq.Connection): ...): ...
+---@field uses_connection fun(fn: fun(conn: naq.Connection, ...): ..., options: table?): fun(...): ...
+---@field uses_jetstream fun(fn: fun(js: naq.JetStream, ...): ..., options: table?): fun(...): ...
+---@field test_connection fun(options: table?): true?, table|string, naq.Code?
+---@field wait_for_connection fun(seconds: number, options: table?): true?, string?, naq.Code?
+---@field connection_stats fun(): naq.ConnectionStats
+---@field close_connections fun(servers: string|string[]): integer
+---@field close_all fun(): integer
 local naq = {
   VERSION = core.VERSION,
   errors = errors,
@@ -104,28 +114,27 @@ function naq.worker(options)
   return worker, message, code
 end
 
--- Functions of naq.connections, which is loaded with the first of them that is called.
-local function lazily(name)
-  naq[name] = function(...)
-    naq[name] = require("naq.connections")[name]
-    return naq[name](...)
-  end
-end
+-- Functions of naq.connections, which is loaded with the first of them that is used.
+local IN_CONNECTIONS = {
+  with_connection = true,
+  with_jetstream = true,
+  with_kv = true,
+  uses_connection = true,
+  uses_jetstream = true,
+  test_connection = true,
+  wait_for_connection = true,
+  connection_stats = true,
+  close_connections = true,
+  close_all = true,
+}
 
-for _, name in ipairs({
-  "with_connection",
-  "with_jetstream",
-  "with_kv",
-  "uses_connection",
-  "uses_jetstream",
-  "test_connection",
-  "wait_for_connection",
-  "connection_stats",
-  "close_connections",
-  "close_all",
-}) do
-  lazily(name)
-end
+setmetatable(naq, {
+  __index = function(_, name)
+    if not IN_CONNECTIONS[name] then return nil end
+    naq[name] = require("naq.connections")[name]
+    return naq[name]
+  end,
+})
 
 --- The services of one configuration: connection, streams, kv, jobs, and the program's own. See services.lua.
 ---@param options? table  as for naq.connect()
