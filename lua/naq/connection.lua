@@ -72,7 +72,7 @@ end
 --- Publish without an answer. Buffered: flush() waits until the server has it.
 ---@param subject string
 ---@param data? string
----@param headers? table<string, string>
+---@param headers? table<string, string|string[]>  a list where a name has several values
 ---@return true? done, string? message, naq.Code? code
 function Connection:publish(subject, data, headers)
   local handle = self:use(2)
@@ -85,8 +85,8 @@ end
 ---@param subject string
 ---@param data? string
 ---@param seconds? number  5
----@param headers? table<string, string>
----@return string? data, table<string, string>|string headers_or_message, naq.Code? code
+---@param headers? table<string, string|string[]>  a list where a name has several values
+---@return string? data, table<string, string|string[]>|string headers_or_message, naq.Code? code
 function Connection:request(subject, data, seconds, headers)
   local handle = self:use(2)
   check_string(subject, "subject", 2)
@@ -94,7 +94,8 @@ function Connection:request(subject, data, seconds, headers)
   return answer, more, code
 end
 
---- What it is connected to: { url, server_id, server_name, version, cluster, cluster_size, max_payload, rtt }.
+--- What it is connected to: { url, server_id, server_name, version, cluster, cluster_size, max_payload,
+--- rtt }.
 ---@return table? info, string? message, naq.Code? code
 function Connection:info()
   local info, message, code = self:use(2):info()

@@ -111,6 +111,7 @@ local function time_text(at)
 end
 
 local function encode_value(declared, value)
+  if not declared then return core.encode(value) end -- of a newer server, on its way back to it
   if declared.duration then return nanoseconds(value) end
   if declared.durations then
     local list = {}
