@@ -83,7 +83,7 @@ local function configured_queues(merge, given)
     local section = path:match("^(queues%.configs%..*)%.[^.]+$")
     if section then add(keys.queue_of(section)) end
   end
-  local queues = given and type(given.queues) == "table" and given.queues.configs
+  local queues = given and (given.queue_configs or type(given.queues) == "table" and given.queues.configs)
   for name in pairs(type(queues) == "table" and queues or {}) do
     if type(name) == "string" then add(name) end
   end

@@ -11,7 +11,7 @@ keys.LIST = config_table
 
 local BY_PATH, SECTIONS = {}, {}
 --- Flat options: name -> path of a key or of a section.
-local FLAT = { tls = "nats.tls" }
+local FLAT = { tls = "nats.tls", queue_configs = "queues.configs" }
 
 --- The names of the sections at the top, in order.
 ---@type string[]

@@ -37,7 +37,7 @@ local function bytes(declared)
   return declared
 end
 
-local SHORT = 0.001 -- the core counts in milliseconds
+local SHORT, LONG = 0.001, 31536000 -- the core counts in milliseconds; nobody waits for more than a year
 
 for _, declared in ipairs(nats) do
   key(declared.path, declared)
@@ -61,6 +61,7 @@ key("queues.prefix", {
 key("queues.ack_wait", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 30,
   flat = "ack_wait",
   env = { "NAQ_DEFAULT_ACK_WAIT" },
@@ -69,6 +70,7 @@ key("queues.ack_wait", {
 key("queues.configs.*.ack_wait", {
   type = "number",
   min = SHORT,
+  max = LONG,
   computed = "queues.ack_wait",
   doc = "the same for this queue alone",
 })
@@ -124,6 +126,7 @@ key("workers.concurrency", {
 key("workers.heartbeat_interval", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 15,
   flat = "heartbeat_interval",
   env = { "NAQ_WORKER_HEARTBEAT_INTERVAL" },
@@ -132,6 +135,7 @@ key("workers.heartbeat_interval", {
 key("workers.ttl", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 60,
   flat = "worker_ttl",
   env = { "NAQ_WORKER_TTL" },
@@ -140,6 +144,7 @@ key("workers.ttl", {
 key("workers.timeout", {
   type = "number",
   min = SHORT,
+  max = LONG,
   computed = "none",
   flat = "timeout",
   doc = "seconds an attempt may take, where neither the job nor the call says",
@@ -160,6 +165,7 @@ key("workers.max_crashes", {
 key("workers.shutdown_timeout", {
   type = "number",
   min = 0,
+  max = LONG,
   default = 30,
   flat = "shutdown_timeout",
   env = { "NAQ_WORKER_SHUTDOWN_TIMEOUT" },

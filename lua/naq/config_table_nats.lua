@@ -10,7 +10,7 @@ end
 
 local function not_empty(value) return value == "" and "must not be empty" or nil end
 
-local SHORT = 0.001 -- the core counts in milliseconds
+local SHORT, LONG = 0.001, 31536000 -- the core counts in milliseconds; nobody waits for more than a year
 
 key("nats.servers", {
   type = { "strings", "string" },
@@ -42,6 +42,7 @@ key("nats.max_reconnect_attempts", {
 key("nats.reconnect_time_wait", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 0.25,
   flat = "reconnect_time_wait",
   doc = "seconds before the first new attempt, backing off to 1",
@@ -49,6 +50,7 @@ key("nats.reconnect_time_wait", {
 key("nats.connection_timeout", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 5,
   flat = "connection_timeout",
   doc = "seconds that a server gets to answer when connecting",
@@ -56,6 +58,7 @@ key("nats.connection_timeout", {
 key("nats.drain_timeout", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 30,
   flat = "drain_timeout",
   doc = "seconds that conn:drain() gives to what is on its way",
@@ -63,6 +66,7 @@ key("nats.drain_timeout", {
 key("nats.flush_timeout", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 5,
   flat = "flush_timeout",
   doc = "seconds that conn:flush() waits",
@@ -70,6 +74,7 @@ key("nats.flush_timeout", {
 key("nats.ping_interval", {
   type = "number",
   min = SHORT,
+  max = LONG,
   default = 20,
   flat = "ping_interval",
   doc = "seconds between pings, by which a dead connection is noticed",

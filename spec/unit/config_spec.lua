@@ -210,6 +210,22 @@ describe("config.resolve()", function()
     assert.matches("options must be a table", refused("nats://x"))
   end)
 
+  it("takes what belongs to queues under a flat name, too", function()
+    local c = assert(resolve({ queue_configs = { mail = { ack_wait = 5 } } }, {
+      NAQ_QUEUES_CONFIGS_MAIL_MAX_RETRIES = "1",
+    }))
+    assert.same({ mail = { ack_wait = 5, max_retries = 1 } }, c.queues.configs)
+  end)
+
+  it("refuses times that no clock holds", function()
+    for _, k in ipairs(keys.LIST) do
+      if k.type == "number" and k.flat and k.max then
+        assert.error_matches(function() resolve({ [k.flat] = 1e12 }) end, "option '" .. k.flat .. "' must be at most")
+      end
+    end
+    assert.matches("must be at most", select(2, resolve(nil, { NAQ_NATS_CONNECTION_TIMEOUT = "1e12" })))
+  end)
+
   it("raises for one that is given twice, flat and in its section", function()
     assert.error_matches(
       function() resolve({ servers = "a", nats = { servers = "b" } }) end,
