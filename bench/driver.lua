@@ -12,6 +12,7 @@ local ROWS = {
   "idle",
   "start",
   "cpu",
+  "limits",
   "flat",
   "soak",
 }

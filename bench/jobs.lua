@@ -18,9 +18,15 @@ naq.job("began", function()
   return { began = core.mono() }
 end)
 
+local LIMITS = { timeout = 60, cpu_limit = 60, memory_limit = "64MB" }
+naq.job("noop_limited", LIMITS, function() end)
+
 -- About a millisecond of one core.
-naq.job("burn", function()
+local function burn()
   local x = 0
   for i = 1, 200000 do x = x + i % 7 end
   return x
-end)
+end
+naq.job("burn", burn)
+naq.job("burn_limited", LIMITS, burn)
+naq.job("burn_counted", { max_instructions = 1e9 }, burn)
