@@ -15,6 +15,7 @@ enum {
     DEFAULT_RETRIES = 3,
     HEADERS = 512,    /* room for a message's headers, which count as payload */
     SHORT_TEXT = 160, /* bytes of a message where there is little room */
+    NUMBER_MAX = 24,
 };
 
 static void leave(naq_attempt *a, const char *what, const naq_err *err) {
@@ -38,7 +39,8 @@ static void begin_record(naq_attempt *a, naq_buf *r, const char *state) {
     naq_buf_puts(r, NAQ_PRIORITY_NAMES[a->slot->address.priority]);
     naq_buf_puts(r, "\",\"attempt\":");
     naq_buf_int(r, a->job.attempt);
-    if (a->job.max_retries.at != NULL) {
+    /* Anybody's word: what is no number is passed over by the rules, too. */
+    if (a->job.max_retries.at != NULL && a->job.max_retries.len <= NUMBER_MAX) {
         naq_buf_puts(r, ",\"max_retries\":");
         naq_buf_put(r, a->job.max_retries.at, a->job.max_retries.len);
     }

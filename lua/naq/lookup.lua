@@ -315,6 +315,7 @@ function lookup.find(client, id, hint)
     args = payload.args,
     error = known(record.error),
     attempts = attempts,
+    attempts_cut = known(record.attempts_cut) or known(payload.attempts_cut),
   }
   if found.state == "completed" then shown.result = record.result end
   if found.payload and not shown.attempt then shown.attempt = 1 end

@@ -123,7 +123,7 @@ local function publish(client, letter, payload, hop)
   if data then
     -- Not decoded: a number that this interpreter cannot hold must not hide the hop.
     local there = (core.letter(('{"payload":%s}'):format(data)) or {}).hop
-    if not there then return refuse(letter.id, "something that is no job stands in its place on the queue") end
+    if not there then return refuse(letter.id, "what stands in its place on the queue is no job") end
     if there >= hop then return info.seq end
     local gone
     gone, message, code = revive.delete(client, "_jobs", info.seq)

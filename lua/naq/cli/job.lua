@@ -11,7 +11,7 @@ local job = {}
 -- The members of --json, in this order.
 local KEYS = {
   "id", "job", "queue", "priority", "state", "attempt", "max_retries", "enqueued_at", "run_at",
-  "started_at", "finished_at", "worker", "args", "result", "error", "attempts", "progress",
+  "started_at", "finished_at", "worker", "args", "result", "error", "attempts", "attempts_cut", "progress",
   "depends_on",
 }
 
@@ -75,6 +75,7 @@ local function print_job(found)
     { "args", json(found.args) },
     { "result", json(found.result) },
     { "error", failure_line(found.error), style = "red" },
+    { "cut", found.attempts_cut and ("%d earlier attempts"):format(found.attempts_cut) or nil },
     { "traceback", #attempts == 0 and found.error and found.error.traceback or nil },
   })
   if #attempts > 0 then job.print_attempts(attempts) end
