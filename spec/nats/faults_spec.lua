@@ -253,7 +253,7 @@ describe("a server", function()
     server = nats.start({ config = { "max_payload: 10000" } })
     local client = server:client()
     local args = { text = ("x"):rep(20000) }
-    local words = { "naq.q.q.", "10000" }
+    local words = { "queue q", "bytes" }
     assert_fault("TOO_LARGE", words, 0.5, timed(function() return client:queue("q"):enqueue("x", args) end))
     local jobs, errors = client:queue("q"):enqueue_many({ { "x", args }, { "x" } })
     assert.is_false(jobs[1])

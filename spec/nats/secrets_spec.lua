@@ -75,7 +75,7 @@ describe("a worker over TLS", function()
     assert.same({}, errors)
     for _, job in ipairs(jobs) do
       local state, message = job:wait(30)
-      assert.equal("completed", state, message)
+      assert.equal("completed", state, ("%s\n%s"):format(message, worker:log()))
       -- Reading it may meet the server's end as well.
       assert.equal(bytes, eventually(function() return job:result() end, 10, "a result"))
     end
@@ -102,7 +102,7 @@ describe("a worker over TLS", function()
     worker:term()
     local state, status = worker:wait(20)
     assert.equal("exited", state)
-    assert.equal(0, status)
+    assert.equal(0, status, worker:log())
   end)
 end)
 
