@@ -8,13 +8,14 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "nats/delivery.h"
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
 
 /* Messages may be a megabyte each: what is on its way at once is kept small. */
-enum { BATCH = 64, SILENCE_MS = 3000, CREATE_MS = 10000, TRIES = 5 };
+enum { BATCH = 64, SILENCE_MS = 3000, CREATE_MS = 10000, LOST_MS = 5000, TRIES = 5 };
 
 typedef struct page {
     naq_conn *c;
@@ -147,10 +148,12 @@ naq_status naq_browse_page(naq_conn *c, const naq_browse *b, naq_browse_visit vi
     page p = {.c = c, .b = b, .visit = visit, .ctx = ctx, .left = b->limit > 0 ? b->limit : 1};
     naq_status status = check(b, err);
     verdict how = SILENT;
+    int64_t end = naq_mono_ms() + LOST_MS;
     for (int tries = 0; status == NAQ_OK && how != DONE; tries++) {
         if (tries == TRIES)
             return naq_fail(err, NAQ_TIMEOUT, "reading stream %s: the server fell silent",
                             b->stream);
+        how = SILENT;
         natsInbox *inbox = NULL;
         natsSubscription *sub = NULL;
         natsStatus s = natsInbox_Create(&inbox);
@@ -159,6 +162,11 @@ naq_status naq_browse_page(naq_conn *c, const naq_browse *b, naq_browse_visit vi
         if (status == NAQ_OK) status = run(&p, sub, inbox, &how, err);
         naq_unsubscribe(c, sub);
         natsInbox_Destroy(inbox);
+        /* The line was cut; the next request waits until it is back. What came is kept. */
+        if (status == NAQ_CONNECTION && !naq_conn_dead(c) && naq_mono_ms() < end) {
+            status = NAQ_OK;
+            how = SILENT;
+        }
     }
     *next = p.full && p.more ? p.seen + 1 : 0;
     return status;

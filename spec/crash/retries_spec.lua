@@ -103,6 +103,24 @@ describe("what waits to be run again", function()
     assert.equal(count, letters:count(queue.name))
   end)
 
+  it("is listed to the end though the server is started again meanwhile", function()
+    local letter = '{"v":1,"id":"j%d","reason":"failed","failed_at":5,"payload":{"job":"a"}}'
+    for i = 1, 1200 do
+      assert(client.conn:js_publish("naq.f.q.j" .. i, letter:format(i)))
+    end
+    local seen, count = {}, 0
+    for found, message in client:failed():each() do
+      assert.is_truthy(found, message)
+      assert.is_nil(seen[found.id])
+      seen[found.id], count = true, count + 1
+      if count % 400 == 100 then
+        server:kill()
+        server:restart()
+      end
+    end
+    assert.equal(1200, count)
+  end)
+
   it("may have killed its worker: put aside, it can be run again and is counted anew", function()
     local env = { NAQ_DEFAULT_ACK_WAIT = "1", NAQ_WORKER_MAX_CRASHES = "1" }
     local poison = assert(queue:enqueue("kill_the_worker", side:args()))

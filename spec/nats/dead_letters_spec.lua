@@ -259,6 +259,18 @@ describe("dead letters", function()
       assert.equal("completed", job:wait(20))
     end)
 
+    it("though the record's time is over", function()
+      local job = fail("needs_file", 1)[1]
+      local text, revision = assert(client.conn:kv_get("naq_results_7d", job.id))
+      local over = ('%s,"expires_at":%d}'):format(text:sub(1, -2), core.now() - 10)
+      assert(client.conn:kv_update("naq_results_7d", job.id, over, revision))
+      assert.equal("EXPIRED", select(3, job:status()))
+      assert.is_true(job:retry())
+      side:open()
+      serve()
+      assert.equal("completed", job:wait(20))
+    end)
+
     it("though a message of theirs that was not acked is still on the queue", function()
       local job = fail("needs_file", 1)[1]
       publish(job.id, '{"job":"needs_file","hop":1}')
