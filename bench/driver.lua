@@ -41,7 +41,7 @@ usage: bench/run [--quick | --full] [--rounds N] [--jobs N] [--soak N] [--result
   --rounds N      rounds of naq and baseline in turn
   --jobs N        jobs a round in the throughput rows
   --soak N        run the row soak with N jobs
-  --results FILE  write the table as Markdown too
+  --results FILE  write the table as Markdown too, as a section of FILE
 
 Rows: ]] .. table.concat(ROWS, " ") .. "\n"
 
@@ -114,9 +114,8 @@ end
 io.write("\n")
 report.table(io.stdout, results)
 if options.results then
-  local file = assert(io.open(options.results, "w"))
-  report.document(file, results, options)
-  file:close()
+  local text = report.document(results, options)
+  require("sections").write(options.results, "run", "bench/run --results", text)
 end
 -- A missed target is a result, not a failure; a row that could not be measured is one.
 os.exit(broken == 0 and 0 or 1)

@@ -50,20 +50,42 @@ local function width(text)
   return utf8.len(text) or #text
 end
 
-function report.table(out, results)
-  local rows, widths = { HEAD }, {}
-  for _, line in ipairs(results) do rows[#rows + 1] = cells(line) end
-  for k, row in ipairs(rows) do
-    local broken = k > 1 and results[k - 1].broken -- its long sentence would push the columns apart
-    for i, cell in ipairs(broken and {} or row) do
-      widths[i] = math.max(widths[i] or 0, width(cell))
-    end
+--- Rows of cells in columns.
+---@param head string[]
+---@param rows string[][]
+---@param loose? table<integer, boolean>  rows that may stand out of the columns
+function report.plain(out, head, rows, loose)
+  local widths = {}
+  local function widen(row)
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, width(cell)) end
   end
-  for _, row in ipairs(rows) do
+  widen(head)
+  for k, row in ipairs(rows) do
+    if not (loose and loose[k]) then widen(row) end
+  end
+  local function write(row)
     local padded = {}
     for i, cell in ipairs(row) do padded[i] = cell .. (" "):rep((widths[i] or 0) - width(cell)) end
     out:write((table.concat(padded, "  "):gsub("%s+$", "")), "\n")
   end
+  write(head)
+  for _, row in ipairs(rows) do write(row) end
+end
+
+function report.table(out, results)
+  local rows, loose = {}, {}
+  for k, line in ipairs(results) do
+    -- The long sentence of one that could not be measured would push the columns apart.
+    rows[k], loose[k] = cells(line), line.broken ~= nil
+  end
+  report.plain(out, HEAD, rows, loose)
+end
+
+--- Rows of cells as a table in Markdown.
+function report.markdown(head, rows)
+  local lines = { "| " .. table.concat(head, " | ") .. " |", "|" .. ("---|"):rep(#head) }
+  for _, row in ipairs(rows) do lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |" end
+  return table.concat(lines, "\n") .. "\n"
 end
 
 local function command_output(command)
@@ -90,23 +112,27 @@ local function machine()
   }, ", ")
 end
 
-function report.document(out, results, options)
-  out:write("# Results\n\n")
-  out:write("Written by `bench/run --results`; `bench/README.md` says what each row is.\n")
-  local rounds = "Median (smallest..largest) of %d rounds, naq and baseline in turn.\n\n"
-  out:write(rounds:format(options.rounds))
+--- When, of which revision and on what machine figures were taken.
+function report.origin()
   local revision = command_output("git rev-parse --short HEAD")
-  out:write(os.date("!%Y-%m-%d"), ", revision ", revision, ".\n", machine(), "\n")
-  if options.load then
-    out:write(("Load average when it began: %.2f.\n"):format(options.load))
-  end
-  out:write("\n")
-  out:write("| ", table.concat(HEAD, " | "), " |\n|", ("---|"):rep(#HEAD), "\n")
-  for _, line in ipairs(results) do out:write("| ", table.concat(cells(line), " | "), " |\n") end
-  out:write("\n")
+  return ("%s, revision %s.\n%s"):format(os.date("!%Y-%m-%d"), revision, machine())
+end
+
+--- The whole table as Markdown, for a section of RESULTS.md.
+function report.document(results, options)
+  local rows = {}
+  for k, line in ipairs(results) do rows[k] = cells(line) end
+  local parts = {
+    "\nWhat each row is says `bench/README.md`.\n",
+    ("Median (smallest..largest) of %d rounds, naq and baseline in turn.\n\n"):format(options.rounds),
+    report.origin(), "\n",
+    options.load and ("Load average when it began: %.2f.\n"):format(options.load) or "",
+    "\n", report.markdown(HEAD, rows), "\n",
+  }
   for _, line in ipairs(results) do
-    for _, note in ipairs(line.notes or {}) do out:write("- ", line.name, ": ", note, "\n") end
+    for _, note in ipairs(line.notes or {}) do parts[#parts + 1] = ("- %s: %s\n"):format(line.name, note) end
   end
+  return table.concat(parts) .. "\n"
 end
 
 return report

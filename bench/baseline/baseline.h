@@ -72,6 +72,7 @@ int cmd_publish_window(void);  /* L2 */
 int cmd_consume(bool records); /* L3, L4 */
 int cmd_kv_get(void);          /* kv:get */
 int cmd_js_publish(void);      /* js:publish */
+int cmd_connect(void);         /* a connection for each operation */
 int cmd_latency(void);         /* L5 */
 int cmd_latencies(void);
 int cmd_watch(void);

@@ -23,6 +23,8 @@ static const struct {
     {"record", cmd_record, "L4: pulls n= jobs, publishes a record for each, then acks"},
     {"js-publish", cmd_js_publish, "n= messages into the stream of bench.js, one by one"},
     {"kv-get", cmd_kv_get, "n= reads of the key \"key\" of bucket="},
+    {"connect", cmd_connect,
+     "n= times op=publish|stream|kv|many in threads=, connecting each time"},
     {"latency", cmd_latency, "L5: n= publishes gap_us= apart to a waiting pull"},
     {"latencies", cmd_latencies, "the latencies that jobs recorded"},
     {"watch", cmd_watch, "runs a worker until the queue is empty, or jobs= fewer"},
