@@ -1,6 +1,7 @@
 -- Examples in the documentation that can be judged without a server: Lua compiles, JSON decodes. The
 -- marked ones are run by spec/nats/docs_spec.lua.
 
+local connection_scan = require("naq.connection_scan")
 local core = require("naq.core")
 local support = require("spec.support")
 local markdown = require("spec.support.markdown")
@@ -17,6 +18,11 @@ describe("an example in the documentation", function()
         if not only54 then
           it("compiles: " .. where, function() assert(compile(block.text, "=" .. where)) end)
         end
+        it("gives back its connections: " .. where, function()
+          for _, use in ipairs(assert(connection_scan.scan(block.text))) do
+            assert(not use.change, ("%s, its line %d: %s"):format(where, use.line, use.why))
+          end
+        end)
       elseif block.language == "json" then
         it("is JSON: " .. where, function() assert(core.decode(block.text)) end)
       end
