@@ -96,7 +96,8 @@ static int lnaq_sub_next(lua_State *L) {
     lnaq_sub *h = lua_touserdata(L, 1);
     int64_t ms = lnaq_check_ms(L, 2, -1);
     naq_err err;
-    if (naq_sub_next(sub, ms, &h->held, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    if (naq_sub_check(sub, &err) != NAQ_OK || naq_sub_next(sub, ms, &h->held, &err) != NAQ_OK)
+        return lnaq_fail(L, &err);
     lnaq_push_message(L, &h->held);
     return 1;
 }
@@ -112,18 +113,23 @@ static int lnaq_sub_limit(lua_State *L) {
     lua_Number n = luaL_checknumber(L, 2);
     luaL_argcheck(L, n >= 1 && n <= INT_MAX, 2, "a number of messages expected");
     naq_err err;
-    return done(L, naq_sub_limit(sub, (int)n, &err), &err);
+    naq_status status = naq_sub_check(sub, &err);
+    return done(L, status == NAQ_OK ? naq_sub_limit(sub, (int)n, &err) : status, &err);
 }
 
 static int lnaq_sub_drain(lua_State *L) {
     naq_sub *sub = check_sub(L);
     naq_err err;
-    return done(L, naq_sub_drain(sub, &err), &err);
+    naq_status status = naq_sub_check(sub, &err);
+    return done(L, status == NAQ_OK ? naq_sub_drain(sub, &err) : status, &err);
 }
 
 static int lnaq_sub_stats(lua_State *L) {
+    naq_sub *sub = check_sub(L);
     naq_sub_stats stats;
-    naq_sub_look(check_sub(L), &stats);
+    naq_err err;
+    if (naq_sub_check(sub, &err) != NAQ_OK) return lnaq_fail(L, &err);
+    naq_sub_look(sub, &stats);
     lua_createtable(L, 0, 5);
     lnaq_pushint64(L, stats.delivered);
     lua_setfield(L, -2, "delivered");
@@ -149,9 +155,9 @@ static int lnaq_dispatcher_gc(lua_State *L) {
     if (h->conn != NULL && naq_pool_ours(h->conn)) {
         naq_events_unlisten(naq_conn_events_peek(h->conn), &h->listener);
         naq_pool_release(h->conn);
-    }
+        naq_dispatcher_release(h->dispatcher);
+    } /* else a fork: one of the parent's threads may have held its lock */
     h->conn = NULL;
-    naq_dispatcher_release(h->dispatcher);
     h->dispatcher = NULL;
     naq_msg_free(h->held);
     h->held = NULL;
@@ -178,6 +184,8 @@ static int lnaq_conn_dispatcher(lua_State *L) {
 static int lnaq_dispatcher_wait(lua_State *L) {
     lnaq_dispatcher *h = check_dispatcher(L, 1);
     int64_t ms = lnaq_check_ms(L, 2, -1);
+    naq_err err;
+    if (naq_pool_check(h->conn, &err) != NAQ_OK) return lnaq_fail(L, &err);
     lnaq_pushint64(L, (int64_t)naq_dispatcher_wait(h->dispatcher, ms));
     return 1;
 }

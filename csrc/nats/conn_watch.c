@@ -106,8 +106,10 @@ bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *e
     bool since = c->denials != mark;
     memcpy(text, c->denied, sizeof text);
     pthread_mutex_unlock(&c->mu);
-    /* The server quotes the subject in its own words, with or without case changes. */
-    if (!since || strcasestr(text, subject) == NULL) return false;
+    /* The server's sentence has the subject in quotes; libnats may change the case. */
+    char quoted[sizeof text];
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", subject);
+    if (!since || strcasestr(text, quoted) == NULL) return false;
     (void)naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to use %s", c->servers,
                    subject);
     return true;

@@ -211,6 +211,8 @@ static naq_status explain_silence(fetch *t, int64_t timeout_ms) {
 
 naq_status naq_fetch(naq_fetcher *f, int n, int64_t timeout_ms, naq_msg **out, int *got,
                      naq_err *err) {
+    *got = 0;
+    if (naq_pool_check(f->conn, err) != NAQ_OK) return err->status;
     if (timeout_ms < SHORT_MS + LOOK_MS) timeout_ms = SHORT_MS + LOOK_MS;
     fetch t = {.f = f,
                .out = out,

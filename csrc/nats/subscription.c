@@ -90,17 +90,30 @@ static natsStatus subscribe(naq_sub *s, const naq_sub_options *o) {
         o->max_bytes != 0 ? o->max_bytes : NAQ_SUB_BYTES);
 }
 
+/* Whether the server has refused the subscription, and not only something else of that subject.
+ * Told once: with other permissions libnats' next reconnect may subscribe again. */
+static bool refused(naq_sub *s, const char *text, naq_err *err) {
+    char words[256];
+    (void)snprintf(words, sizeof words, "Subscription to \"%s\"", s->subject);
+    if (text == NULL || strcasestr(text, words) == NULL) return false;
+    s->denials = naq_conn_denials(s->conn);
+    naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to subscribe to %s",
+             naq_conn_servers_peek(s->conn), s->subject);
+    return true;
+}
+
+static bool refused_since(naq_sub *s, naq_err *err) {
+    const char *text = NULL;
+    if (!naq_conn_denied(s->conn, s->denials, s->subject, err)) return false;
+    (void)natsConnection_GetLastError(naq_conn_nats_peek(s->conn), &text);
+    return refused(s, text, err);
+}
+
 /* A refusal comes before the PONG, and libnats notes it before it tells anybody. */
-static bool refused(naq_sub *s, const char *subject, naq_err *err) {
-    if (naq_conn_denied(s->conn, s->denials, subject, err)) return true;
+static bool refused_now(naq_sub *s, naq_err *err) {
     const char *text = NULL;
     (void)natsConnection_GetLastError(naq_conn_nats_peek(s->conn), &text);
-    char quoted[256];
-    (void)snprintf(quoted, sizeof quoted, "Subscription to \"%s\"", subject);
-    if (text == NULL || strcasestr(text, quoted) == NULL) return false;
-    naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to subscribe to %s",
-             naq_conn_servers_peek(s->conn), subject);
-    return true;
+    return refused(s, text, err);
 }
 
 naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const naq_sub_options *o,
@@ -133,8 +146,7 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
         return err->status;
     }
     naq_err ignored;
-    if (naq_conn_up(c) && naq_conn_flush(c, FLUSH_MS, &ignored) == NAQ_OK &&
-        refused(s, subject, err)) {
+    if (naq_conn_up(c) && naq_conn_flush(c, FLUSH_MS, &ignored) == NAQ_OK && refused_now(s, err)) {
         naq_sub_close(s, false);
         return err->status;
     }
@@ -143,21 +155,25 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
 }
 
 void naq_sub_close(naq_sub *s, bool wait) {
-    if (s == NULL) return;
+    naq_err ignored;
+    /* After a fork there is nothing to end: libnats' threads are the parent's, and one of them may
+     * have held a lock. */
+    if (s == NULL || naq_pool_check(s->conn, &ignored) != NAQ_OK) return;
     if (s->to != NULL) naq_lane_close(s->to, &s->lane);
-    /* After a fork there is nothing to end: libnats' threads and locks are the parent's. */
-    if (naq_pool_ours(s->conn)) {
-        pthread_mutex_lock(&s->mu);
-        naq_conn *conn = s->conn;
-        s->conn = NULL;
-        pthread_mutex_unlock(&s->mu);
-        if (wait)
-            naq_unsubscribe(conn, s->sub);
-        else
-            naq_unsubscribe_later(conn, s->sub);
-        naq_pool_release(conn);
-    }
+    pthread_mutex_lock(&s->mu);
+    naq_conn *conn = s->conn;
+    s->conn = NULL;
+    pthread_mutex_unlock(&s->mu);
+    if (wait)
+        naq_unsubscribe(conn, s->sub);
+    else
+        naq_unsubscribe_later(conn, s->sub);
+    naq_pool_release(conn);
     let_go(s);
+}
+
+naq_status naq_sub_check(const naq_sub *s, naq_err *err) {
+    return naq_pool_check(s->conn, err);
 }
 
 /* NextMsg() ended without a message, and not because of the time. */
@@ -181,7 +197,7 @@ naq_status naq_sub_next(naq_sub *s, int64_t timeout_ms, naq_msg **m, naq_err *er
         if (status == NATS_SLOW_CONSUMER) continue; /* told once; what waits comes next */
         if (status != NATS_TIMEOUT) return ended(s, status, err);
         if (!natsSubscription_IsValid(s->sub)) return ended(s, NATS_INVALID_SUBSCRIPTION, err);
-        if (naq_conn_denied(s->conn, s->denials, s->subject, err)) return err->status;
+        if (refused_since(s, err)) return err->status;
         if (timeout_ms >= 0 && left <= LOOK_MS)
             return naq_fail(err, NAQ_TIMEOUT, "subscription to %s: no message in %lld ms",
                             s->subject, (long long)timeout_ms);

@@ -33,6 +33,10 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
  * never waits. What was waiting is gone. NULL is fine. */
 void naq_sub_close(naq_sub *s, bool wait);
 
+/* NAQ_FORKED in another process than the one that connected, where nothing else may be called but a
+ * close, which then does nothing. */
+naq_status naq_sub_check(const naq_sub *s, naq_err *err);
+
 /* [blocks] The next message, the caller's then. NAQ_TIMEOUT; NAQ_CLOSED after the last one of a
  * subscription that ended, or when the connection is closed for good; NAQ_PERMISSION.
  * timeout_ms -1: no limit. Not for one with a dispatcher. */

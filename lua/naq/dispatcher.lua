@@ -35,20 +35,19 @@ function Dispatcher:subscribe(subject, given, fn, level)
   self.last = id
   sub.fn = fn
   sub.count = 0
+  sub.forget = function() self.subs[id] = nil end
   self.subs[id] = sub
   return sub
 end
 
--- A subscription that ended holds nothing any more.
-local function tidy(self, sub)
-  if sub.closed then
-    self.subs[sub.id] = nil
-  elseif sub.limit and sub.count >= sub.limit then
+-- A subscription that ended by itself is closed, and so held no longer.
+local function tidy(sub)
+  if sub.closed then return end
+  if sub.limit and sub.count >= sub.limit then
     sub:close()
-    self.subs[sub.id] = nil
   elseif sub.draining then
     local stats = sub:stats()
-    if not stats.active and stats.messages == 0 then self.subs[sub.id] = nil end
+    if not stats.active and stats.messages == 0 then sub:close() end
   end
 end
 
@@ -64,7 +63,7 @@ local function deliver(self, waiting)
       ran = ran + 1
       sub.count = sub.count + 1
       sub.fn(message.wrap(m, self.conn), sub)
-      tidy(self, sub)
+      tidy(sub)
     end
   end
   return ran
@@ -74,11 +73,13 @@ end
 --- through to the caller; what waits behind it is delivered by the next call.
 ---@param seconds number
 ---@param run_events fun(): integer  runs the functions of connection events
----@return integer ran  how many functions
+---@return integer? ran, string? message, naq.Code? code  how many functions; FORKED
 function Dispatcher:run(seconds, run_events)
   local ran = run_events()
   if self.conn.closed then return ran end
-  ran = ran + deliver(self, self.core:wait(ran > 0 and 0 or seconds))
+  local waiting, why, code = self.core:wait(ran > 0 and 0 or seconds)
+  if not waiting then return nil, why, code end
+  ran = ran + deliver(self, waiting)
   if self.conn.closed then return ran end
   return ran + run_events()
 end
@@ -96,7 +97,7 @@ function Dispatcher:drain(deadline, run_events)
   end
   while not self.conn.closed do
     for _, sub in pairs(self.subs) do
-      tidy(self, sub)
+      tidy(sub)
     end
     if next(self.subs) == nil then return true end
     local left = deadline - core.mono()

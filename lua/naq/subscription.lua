@@ -129,14 +129,19 @@ end
 
 --- { delivered, dropped, messages, bytes, active }: taken by the program, dropped for want of room, waiting
 --- now, whether more may come.
----@return {delivered: integer, dropped: integer, messages: integer, bytes: integer, active: boolean}
-function Subscription:stats() return use(self, 2):stats() end
+---@return {delivered: integer, dropped: integer, messages: integer, bytes: integer, active: boolean}? stats
+---@return string? message, naq.Code? code  FORKED
+function Subscription:stats()
+  local stats, why, code = use(self, 2):stats()
+  return stats, why, code
+end
 
 --- End it and give back what it holds. A closed subscription raises when it is used; closing twice is fine.
 function Subscription:close()
   if self.closed then return end
   self.closed = true
   self.core:close()
+  if self.forget then self.forget() end
 end
 
 Subscription.__close = Subscription.close

@@ -124,6 +124,11 @@ local url = ...
 local conn = assert(naq.connection({ servers = url }))
 local sub = assert(conn:subscribe("work"))
 assert(conn:subscribe("more", print))
+local js = conn:jetstream()
+assert(js:add_stream("FORKED", { subjects = { "forked" } }))
+assert(js:publish_async("forked", "x"))
+local pull = assert(js:pull_subscribe("forked", "d"))
+local message = assert(pull:next(5))
 local client = assert(naq.connect({ servers = url }))
 local idle = assert(naq.connection({ servers = url, client_name = "idle" }))
 idle:close()
@@ -138,6 +143,18 @@ local function in_the_child()
     function() return conn:stats() end,
     function() return conn:info() end,
     function() return conn:subscribe("x") end,
+    function() return sub:next(1) end,
+    function() return sub:stats() end,
+    function() return sub:drain() end,
+    function() return sub:unsubscribe(5) end,
+    function() return conn:dispatch(1) end,
+    function() return js:publish("forked", "x") end,
+    function() return js:publish_async("forked", "x") end,
+    function() return js:await() end,
+    function() return js:stream_info("FORKED") end,
+    function() return js:pull_subscribe("forked", "d") end,
+    function() return pull:fetch(1) end,
+    function() return message:ack() end,
     function() return client:enqueue("job") end,
     function() return naq.connection({ servers = url }) end,
     function() return naq.connect({ servers = url }) end,

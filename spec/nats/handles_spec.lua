@@ -95,6 +95,24 @@ describe("a handle", function()
     sub:close()
   end)
 
+  it("with a function is held until it ends, and no longer", function()
+    local mine = assert(naq.connection({ servers = server.url }))
+    local held = setmetatable({}, { __mode = "k" })
+    for _ = 1, 50 do
+      local sub = assert(mine:subscribe("held", function() end))
+      held[sub] = true
+      sub:close()
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(held))
+    held[assert(mine:subscribe("held", function() end))] = true
+    collectgarbage()
+    collectgarbage()
+    assert.is_not_nil(next(held))
+    mine:close()
+  end)
+
   it("does not keep the server busy when it is collected", function()
     for _ = 1, 200 do
       assert(conn:subscribe("leak." .. support.fresh_name()))

@@ -227,7 +227,20 @@ describe("a subscription that is not permitted", function()
     assert.is_nil(sub)
     assert.equal("PERMISSION", code)
     assert.matches("secret", why)
-    assert(conn:subscribe("ok"))
+    local ok = assert(conn:subscribe("ok"))
+    -- What is refused beside it does not concern it.
+    assert.equal("PERMISSION", select(3, conn:subscribe("not.ok")))
+    assert.equal("TIMEOUT", select(3, ok:next(0.6)))
+    conn:publish("ok", "x")
+    assert.equal("x", assert(ok:next(5)).data)
+    -- Allowed no more: told once, and again only if it happens again.
+    server:reload({
+      "authorization { users: [",
+      '  { user: a, password: b, permissions: { subscribe: ["other", "_INBOX.>"] } }',
+      "] }",
+    })
+    eventually(function() return select(3, ok:next(0.5)) == "PERMISSION" end, 10, "the refusal")
+    assert.equal("TIMEOUT", select(3, ok:next(0.1)))
     conn:close()
     server:stop()
   end)
