@@ -21,7 +21,7 @@ local WHY = {
   module = "open as long as the program, whose end closes it",
   ["default-client"] = "the program's default client, closed by naq.disconnect() or at the program's end",
   returned = "returned: whoever gets it has to close it",
-  stored = "kept outside the function that opens it: whoever holds it has to close it",
+  stored = "kept in a table, or in a variable that is not followed: whoever holds it has to close it",
   captured = "used by a function that may run later: whether that closes it is not seen",
   ["passed-on"] = "handed to another function: whether that closes it is not seen",
 }

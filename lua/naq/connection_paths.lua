@@ -10,6 +10,11 @@ for name in ("type tostring tonumber select rawequal pcall xpcall next print"):g
   HARMLESS[name] = true
 end
 
+local function is_harmless(tree, fn)
+  if fn.tag == "index" and fn[2].value == "exit" then return names.is_global(tree, fn[1], { os = true }) end
+  return names.is_global(tree, fn, HARMLESS)
+end
+
 ---@class naq.PathState
 ---@field tree naq.LuaTree
 ---@field var naq.LuaVariable
@@ -124,7 +129,7 @@ local function risk_in(state, statement)
     if line or node.tag ~= "call" and node.tag ~= "method" then return end
     local object = node[1]
     if node.tag == "method" and state.closes[object] then return end
-    if node.tag == "call" and names.is_global(state.tree, object, HARMLESS) then return end
+    if node.tag == "call" and is_harmless(state.tree, object) then return end
     -- assert(conn): whether there is one at all
     if node.tag == "call" and node[2] and is_var(node[2], state.var) and names.is_global(state.tree, object,
       { assert = true }) then return end
@@ -140,13 +145,15 @@ end
 
 local follow
 
--- `if conn then ... end`, `do ... end`: the statements inside are the way on.
+-- `if conn then ... end`, the `else` of `if not conn`, `do ... end`: the statements inside are the way on.
 local function enter(state, statement)
   local block
   if statement.tag == "do" then
     block = statement[1]
   elseif statement.tag == "if" and says_some(state, statement[1]) then
     block = statement[2]
+  elseif statement.tag == "if" and #statement == 3 and says_none(state, statement[1]) then
+    block = statement[3]
   end
   if not block or not closes_inside(state, block) then return nil end
   local verdict, line, reason = follow(state, block, 1)

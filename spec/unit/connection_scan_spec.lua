@@ -88,11 +88,15 @@ describe("connection_scan.scan()", function()
         "if conn == nil then error(err) end",
         "if err then return log(err) end",
         "assert(conn, err)",
+        "if not conn then log(err) os.exit(1) end",
+        "if type(x) == 'nil' then os.exit(2) end",
       }) do
         assert.equal("3 naq.connection per-call yes", inside(OPEN .. guard .. "\nconn:close()"), guard)
       end
       assert.equal("3 naq.connection per-call yes",
         inside(OPEN .. "if conn then\n pcall(work, conn)\n conn:close()\nend"))
+      assert.equal("3 naq.connection per-call yes",
+        inside(OPEN .. "if not conn then log(err) else pcall(work, conn) conn:close() end"))
       assert.equal("3 naq.connection per-call yes",
         inside(OPEN .. "if type(x) == 'nil' then conn:close() return nil end conn:close()"))
     end)
