@@ -144,21 +144,25 @@ static naq_status store_next(naq_attempt *a, double seconds, const naq_next *nex
     return status;
 }
 
-/* The claim's count of starts ends here: this start had an outcome. A lost write changes nothing,
- * since the next hop's claim starts counting anew. */
-static void end_claim(naq_attempt *a, const naq_next *next) {
+/* The record says which hop counts now: this one's message, should it come back (its ack may be
+ * lost with the server), is dropped, and the count of starts that a claim holds ends. A lost write
+ * costs another run of this attempt at most, whose next hop is there already. */
+static void tell_next(naq_attempt *a, const naq_next *next) {
     char bucket[96], record[256];
     naq_err err;
     uint64_t revision;
-    naq_results_bucket(a->at->prefix, a->slot->result_class, bucket, sizeof bucket);
+    naq_slot *slot = a->slot;
+    if (!a->found_record) slot->result_class = naq_result_class_for(result_ttl(a, -1), NULL);
+    int64_t expected = a->found_record ? slot->expected : 0;
+    naq_results_bucket(a->at->prefix, slot->result_class, bucket, sizeof bucket);
     int n = snprintf(record, sizeof record, "{\"state\":\"retry\",\"hop\":%lld,\"attempt\":%lld}",
                      (long long)next->hop, (long long)next->attempt);
-    if (naq_kv_put(a->at->conn, bucket, a->id, record, (size_t)n, a->slot->expected, &revision,
-                   &err) != NAQ_OK)
-        naq_log(NAQ_INFO, "job %s: its claim was not turned to retry: %s", a->id, err.message);
+    if (naq_kv_put(a->at->conn, bucket, a->id, record, (size_t)n, expected, &revision, &err) !=
+        NAQ_OK)
+        naq_log(NAQ_INFO, "job %s: its record was not turned to retry: %s", a->id, err.message);
 }
 
-/* Sent on for its next attempt, then the claim, where there is one, says so. False: it is too large
+/* Sent on for its next attempt, then its record says so. False: it is too large
  * for that even without its history, and nothing was done. */
 static bool postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice failed,
                      naq_err *err) {
@@ -179,7 +183,7 @@ static bool postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice 
         leave(a, "its next attempt was not stored", err);
         return true;
     }
-    if (a->slot->expected > 0) end_claim(a, &next);
+    tell_next(a, &next);
     a->slot->retried = true;
     a->slot->verdict = NAQ_VERDICT_ACK;
     return true;

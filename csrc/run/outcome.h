@@ -1,7 +1,7 @@
 /* outcome.h -- what became of an attempt, stored in the order that loses nothing.
  *
  *   success      the record, then the ack                     (the I/O thread does both)
- *   retry        the next hop in the delayed store, then the ack
+ *   retry        the next hop in the delayed store, the record that says so, then the ack
  *   dead letter  naq_failed, then the terminal record, then the ack
  *
  * Whatever cannot be stored leaves the message un-acked: its lease runs out and it is delivered

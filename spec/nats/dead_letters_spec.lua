@@ -262,7 +262,7 @@ describe("dead letters", function()
     it("though the record's time is over", function()
       local job = fail("needs_file", 1)[1]
       local text, revision = assert(client.conn:kv_get("naq_results_7d", job.id))
-      local over = ('%s,"expires_at":%d}'):format(text:sub(1, -2), core.now() - 10)
+      local over = ('%s,"expires_at":%d}'):format(text:sub(1, -2), math.floor(core.now()) - 10)
       assert(client.conn:kv_update("naq_results_7d", job.id, over, revision))
       assert.equal("EXPIRED", select(3, job:status()))
       assert.is_true(job:retry())
