@@ -26,12 +26,13 @@ static void begin(naq_attempt *a) {
     a->finished_us = a->started_us;
     a->enqueued_us = slot->stored_us;
     a->found_record = false;
-    a->alone = a->lost = false;
+    a->alone = false;
     a->crashed_worker[0] = '\0';
     slot->verdict = NAQ_VERDICT_LEAVE;
 }
 
-static void run(naq_attempt *a) {
+/* False: given up meanwhile, a is being copied by the timekeeper. */
+static bool run(naq_attempt *a) {
     naq_slot *slot = a->slot;
     naq_call call = {.name = a->job.job,
                      .args = a->job.args,
@@ -43,10 +44,7 @@ static void run(naq_attempt *a) {
                      .limits = a->job.limits,
                      .max_result = a->at->max_payload - 1024};
     const naq_did_what *what = naq_vm_call(a->vm, &call);
-    if (what->did == NAQ_DID_LOSE) {
-        a->lost = true;
-        return;
-    }
+    if (what->did == NAQ_DID_LOSE) return false;
     a->finished_us = naq_wall_us();
     switch (what->did) {
     case NAQ_DID_RETURN:
@@ -72,6 +70,7 @@ static void run(naq_attempt *a) {
     case NAQ_DID_LOSE:
         break;
     }
+    return true;
 }
 
 /* Never run, but it must not bury a job that ended under the same id. */
@@ -110,16 +109,16 @@ static naq_permit ask(naq_attempt *a, bool claim) {
     return permit;
 }
 
-static void decode_ask_run(naq_attempt *a) {
+static bool decode_ask_run(naq_attempt *a) {
     naq_slot *slot = a->slot;
     naq_err err;
     if (slot->bad_address) {
         bury_bad_id(a);
-        return;
+        return true;
     }
     if (naq_envelope_parse(slot->payload, slot->payload_len, &a->job, &err) != NAQ_OK) {
         bury_undecodable(a, err.message);
-        return;
+        return true;
     }
     if (a->job.enqueued_us > 0) a->enqueued_us = a->job.enqueued_us;
 
@@ -127,8 +126,7 @@ static void decode_ask_run(naq_attempt *a) {
     naq_permit permit = claim || slot->suspect ? ask(a, claim) : NAQ_PERMIT_RUN;
     switch (permit) {
     case NAQ_PERMIT_RUN:
-        run(a);
-        break;
+        return run(a);
     case NAQ_PERMIT_DROP:
         slot->dropped = true;
         slot->verdict = NAQ_VERDICT_ACK;
@@ -139,12 +137,14 @@ static void decode_ask_run(naq_attempt *a) {
         naq_outcome_crashed(a);
         break;
     }
+    return true;
 }
 
-void naq_attempt_run(naq_attempt *a) {
+bool naq_attempt_run(naq_attempt *a) {
     begin(a);
-    decode_ask_run(a);
-    if (!a->lost && a->alone) naq_slots_together(a->at->slots);
+    if (!decode_ask_run(a)) return false;
+    if (a->alone) naq_slots_together(a->at->slots);
+    return true;
 }
 
 static const char *struck(naq_stop why) {

@@ -35,12 +35,12 @@ typedef struct naq_attempt {
     /* What the claim says of a job that is given up as crashed; empty otherwise. */
     char crashed_worker[128];
     int64_t crashed_us, crashed_starts;
-    bool lost; /* given up as stuck: the attempt is another thread's */
 } naq_attempt;
 
 /* Run what a->slot holds, begun at a->started_us, and set its verdict. Its record is read first
- * where it is suspect, was delivered before, or has a hop over 0. */
-void naq_attempt_run(naq_attempt *a);
+ * where it is suspect, was delivered before, or has a hop over 0. False: the job was given up as
+ * stuck meanwhile, and the attempt and its slot are another thread's. */
+bool naq_attempt_run(naq_attempt *a);
 
 /* Take over what an attempt became whose thread could not be stopped: a is a copy of its, with this
  * thread's own vm. */

@@ -139,8 +139,7 @@ static bool run(naq_hand *h, naq_slot *slot) {
         a->started_us = a->finished_us = naq_wall_us();
         set_doing(h, slot, a->started_us);
         if (ready(h)) {
-            naq_attempt_run(a);
-            if (a->lost) return false;
+            if (!naq_attempt_run(a)) return false;
         } else {
             slot->verdict = NAQ_VERDICT_RETURN;
         }

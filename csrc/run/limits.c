@@ -1,7 +1,7 @@
 /* limits.c -- the reason to stop, the hook that carries it out, the memory cap.
  *
- * state: generation << 8 | BEGUN | RUNNING | reason. Every change but begin is a compare-and-set
- * from what was seen.
+ * state: generation << 8 | BEGUN | RUNNING | BORROWING | reason. Every change but begin is one
+ * atomic step from what was seen.
  *
  *   idle --begin--> begun --enter--> running --leave--> idle
  *                     |                |  reason set
@@ -29,6 +29,7 @@
 enum {
     BEGUN = 0x80,
     RUNNING = 0x40,
+    BORROWING = 0x20,
     REASON = 0x0F,
     GENERATION_SHIFT = 8,
     STEP = 1000, /* instructions between two looks at max_instructions */
@@ -271,7 +272,16 @@ bool naq_limits_enter(naq_limits *l, lua_State *L) {
     l->frames = &l->main;
     /* Once: it fails only when a reason has come. */
     return reason_of(state) == NAQ_STOP_NONE &&
-           atomic_compare_exchange_strong(&l->state, &state, state | RUNNING);
+           atomic_compare_exchange_strong(&l->state, &state, state | RUNNING | BORROWING);
+}
+
+void naq_limits_own(naq_limits *l) {
+    atomic_fetch_and(&l->state, ~(uint64_t)BORROWING);
+}
+
+/* A limit of a thousand years is as good as none, and no arithmetic overflows with it. */
+static int64_t ms_of(double seconds) {
+    return 1 + (int64_t)((seconds < 3e10 ? seconds : 3e10) * 1000); /* never early */
 }
 
 void naq_limits_set(naq_limits *l, lua_State *L, const naq_ceilings *c) {
@@ -289,11 +299,11 @@ void naq_limits_set(naq_limits *l, lua_State *L, const naq_ceilings *c) {
     }
     int64_t next = INT64_MAX;
     if (c->timeout > 0) {
-        next = naq_mono_ms() + 1 + (int64_t)(c->timeout * 1000); /* never early */
+        next = naq_mono_ms() + ms_of(c->timeout);
         atomic_store(&l->deadline_ms, next);
     }
     if (c->cpu > 0) {
-        int64_t ms = 1 + (int64_t)(c->cpu * 1000);
+        int64_t ms = ms_of(c->cpu);
         atomic_store(&l->cpu_deadline_ms, naq_limits_cpu_ms(l) + ms);
         /* No thread uses CPU faster than time passes. */
         int64_t at = naq_mono_ms() + ms;
@@ -328,6 +338,7 @@ naq_stop naq_limits_leave(naq_limits *l, lua_State *L) {
     atomic_signal_fence(memory_order_seq_cst);
     lua_sethook(L, NULL, 0, 0);
     l->cap = SIZE_MAX;
+    naq_limits_own(l);
     return reason_of(atomic_load(&l->state));
 }
 
@@ -371,6 +382,7 @@ bool naq_limits_announce(naq_limits *l, naq_stop why, int64_t advance_ms) {
 naq_limits_view naq_limits_look(naq_limits *l) {
     naq_limits_view view = {.state = atomic_load(&l->state)};
     view.begun = (view.state & BEGUN) != 0;
+    view.borrowing = (view.state & BORROWING) != 0;
     view.running = (view.state & RUNNING) != 0;
     view.why = reason_of(view.state);
     return view;

@@ -11,7 +11,7 @@
  * Only max_instructions has a price: a hook every thousand instructions, for the job that sets it.
  *
  * One struct a thread. Its life for one job: begin (a job is taken) -> enter (Lua runs from here
- * on) -> leave or, once stopped, finish. */
+ * on) -> own (the job itself) -> leave or, once stopped, finish. */
 #ifndef NAQ_RUN_LIMITS_H
 #define NAQ_RUN_LIMITS_H
 
@@ -83,6 +83,8 @@ void naq_limits_pop(naq_frame *f);
 void naq_limits_begin(naq_limits *l);
 /* Lua runs from here on. False when the job was stopped before: it must not run. */
 bool naq_limits_enter(naq_limits *l, lua_State *L);
+/* From here on the call uses nothing that its caller lent it, so that it may be given up. */
+void naq_limits_own(naq_limits *l);
 /* The job's ceilings, once entered. */
 void naq_limits_set(naq_limits *l, lua_State *L, const naq_ceilings *ceilings);
 /* The call is over. NAQ_STOP_NONE: it ended by itself. Anything else: it was stopped, and stays
@@ -102,6 +104,7 @@ bool naq_limits_announce(naq_limits *l, naq_stop why, int64_t advance_ms);
 typedef struct naq_limits_view {
     uint64_t state;
     bool begun, running; /* Lua code */
+    bool borrowing;
     naq_stop why;
 } naq_limits_view;
 naq_limits_view naq_limits_look(naq_limits *l);

@@ -48,12 +48,12 @@ static int64_t look(naq_limits *l, int64_t now, bool *lost) {
         l->seen = seen.state;
         l->since_ms = now;
     }
-    if (now - l->since_ms >= NAQ_GRACE_MS) {
+    if (now - l->since_ms >= NAQ_GRACE_MS && !seen.borrowing) {
         *lost = naq_limits_strike(l, seen, NAQ_STOP_STUCK);
         return now;
     }
     naq_limits_signal(l);
-    return earlier(now + REPEAT_MS, l->since_ms + NAQ_GRACE_MS);
+    return now + REPEAT_MS;
 }
 
 static int64_t look_at_all(naq_timekeeper *t) {

@@ -315,7 +315,8 @@ static void read_ceilings(lua_State *L, naq_ceilings *c) {
     lua_rawgeti(L, -1, 3);
     c->memory = (size_t)lua_tonumber(L, -1);
     lua_rawgeti(L, -2, 4);
-    c->instructions = (int64_t)lua_tonumber(L, -1);
+    double instructions = lua_tonumber(L, -1);
+    c->instructions = instructions < 9e18 ? (int64_t)instructions : 0;
     lua_pop(L, 2);
 }
 
@@ -420,6 +421,7 @@ static int call_protected(lua_State *L) {
     bool wants_job = lua_toboolean(L, -1);
     lua_pop(L, 1);
     if (wants_job) push_attempt(vm, call);
+    naq_limits_own(&vm->limits); /* arguments and name are Lua's by now */
     if (lua_pcall(L, wants_job ? 2 : 1, 3, 3) != LUA_OK) {
         vm->what.did = NAQ_DID_FAIL;
         describe_error(vm);

@@ -106,12 +106,15 @@ function HANGS.sort()
   table.sort(t, math.ult) -- luacheck: ignore
 end
 
-function HANGS.shell(seconds) os.execute(("exec sleep %g"):format(seconds or 60)) end
+function HANGS.shell() os.execute("exec sleep 60") end
 
 function HANGS.read()
   local f <close> = assert(io.popen("exec sleep 60"))
   return f:read("a")
 end
+
+-- A pipe that nobody has opened for writing yet.
+function HANGS.gate(args) assert(io.open(args.gate, "rb")):close() end
 
 function HANGS.finalizer()
   setmetatable({}, { __gc = spin })
@@ -132,9 +135,9 @@ naq.job("loops", function()
   for name in pairs(LOOPS) do names[#names + 1] = name end
   return names
 end)
-naq.job("hang", { max_retries = 0 }, function(args) return HANGS[args.how](args.seconds) end)
+naq.job("hang", { max_retries = 0 }, function(args) return HANGS[args.how](args) end)
 naq.job("hang_once", { retry_delay = 0.05 }, function(args, job)
-  if job.attempt == 1 then HANGS.shell(args.seconds) end
+  if job.attempt == 1 then HANGS.gate(args) end
   return job.attempt
 end)
 naq.job("quick", function(args) return args end)
