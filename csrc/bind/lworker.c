@@ -48,7 +48,8 @@ static int worker_close(lua_State *L) {
 static const char *const WHY[] = {
     [NAQ_STOPPED_STOP] = "stop",      [NAQ_STOPPED_SIGNAL] = "signal",
     [NAQ_STOPPED_BURST] = "burst",    [NAQ_STOPPED_MAX_JOBS] = "max_jobs",
-    [NAQ_STOPPED_STUCK] = "stuck",    [NAQ_STOPPED_TIMEOUT] = "killed", [NAQ_STOPPED_AT_ONCE] = "killed",
+    [NAQ_STOPPED_STUCK] = "stuck",    [NAQ_STOPPED_TIMEOUT] = "killed",
+    [NAQ_STOPPED_AT_ONCE] = "killed",
 };
 
 static int worker_run(lua_State *L) {

@@ -81,6 +81,9 @@ function core.rmtree(path) end          -- removes a directory below the tempora
 function core.wait_signal(seconds) end
 --- From now on SIGINT and SIGTERM end the process at once, also while it waits in C.
 function core.default_signals() end
+--- "64MB" -> 67108864 (KB, MB, GB, TB are powers of 1024); nil for what is no amount.
+---@return number?
+function core.bytes(text) end
 function core.setenv(name, value) end   -- nil removes it
 --- Overwrite a secret where it stands among this process's arguments, which anybody can list.
 ---@param text string
@@ -290,6 +293,7 @@ function core.lua_files(dir) end
 ---@class naq.CoreWorker
 local worker = {}
 --- [blocks] Serves until stopped. {done=, failed=, retried=, stopped="signal"|"burst"|"max_jobs"|"stop"|"killed"}
+--- nil, message, "JOB_STUCK" when it drained because four threads hang in jobs that cannot be stopped.
 function worker:run() end
 function worker:stop() end              -- from another thread's state or a callback: begin to drain
 function worker:close() end

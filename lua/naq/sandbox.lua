@@ -124,7 +124,9 @@ function sandbox.new(dirs)
     if type(name) ~= "string" then error("require takes a module's name", 2) end
     if loaded[name] ~= nil then return loaded[name] end
     local path = find(name)
-    if not path then error(("module '%s': the sandbox has those of the job directories only"):format(name), 2) end
+    if not path then
+      error(("module '%s': the sandbox has those of the job directories only"):format(name), 2)
+    end
     local own = environment()
     local chunk, message = loadfile(path, "t", own)
     if not chunk then error(message, 2) end
