@@ -26,8 +26,11 @@ typedef struct naq_hand {
     naq_attempt attempt;
     bool inherits; /* attempt was given up by the seat's last hand, for this reason */
     naq_stop why;
-    bool complained;  /* the log says that its state cannot be opened */
-    bool handed_over; /* under left->mu: nothing of this hand is needed by others any more */
+    bool complained; /* the log says that its state cannot be opened */
+    /* Under left->mu. */
+    bool handed_over; /* nothing of this hand is needed by others any more */
+    bool closed;      /* its state is closed */
+    bool orphan;      /* nobody waited for that: the hand frees itself */
 } naq_hand;
 
 struct naq_seat {
@@ -39,8 +42,8 @@ struct naq_seat {
 
 /* Outlives the crew as long as a thread that was left may come back. */
 struct naq_left {
-    pthread_mutex_t mu; /* guards refs, handed_over of all hands */
-    pthread_cond_t handed_over;
+    pthread_mutex_t mu; /* guards refs, and what is said so of all hands */
+    pthread_cond_t changed;
     int refs;
     atomic_int n;
 };
@@ -49,7 +52,11 @@ static naq_left *new_left(void) {
     naq_left *left = calloc(1, sizeof *left);
     if (left == NULL) return NULL;
     pthread_mutex_init(&left->mu, NULL);
-    pthread_cond_init(&left->handed_over, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&left->changed, &attr);
+    pthread_condattr_destroy(&attr);
     left->refs = 1;
     return left;
 }
@@ -60,7 +67,7 @@ static void release_left(naq_left *left) {
     bool last = --left->refs == 0;
     pthread_mutex_unlock(&left->mu);
     if (!last) return;
-    pthread_cond_destroy(&left->handed_over);
+    pthread_cond_destroy(&left->changed);
     pthread_mutex_destroy(&left->mu);
     free(left);
 }
@@ -171,7 +178,7 @@ static void end_left(naq_hand *h) {
     naq_left *left = h->left;
     pthread_mutex_lock(&left->mu);
     while (!h->handed_over)
-        pthread_cond_wait(&left->handed_over, &left->mu);
+        pthread_cond_wait(&left->changed, &left->mu);
     pthread_mutex_unlock(&left->mu);
     naq_log(NAQ_INFO, "a thread that was left in a job came back and ends");
     naq_vm_close(h->vm);
@@ -192,6 +199,39 @@ static bool work(naq_hand *h) {
     } while ((slot = naq_slots_take(crew->bench.slots)) != NULL);
     naq_timekeeper_remove(&crew->keeper, naq_vm_limits(h->vm));
     return true;
+}
+
+/* The state holds finalizers of jobs, which may not end: who closes the crew does not wait for
+ * ever.
+ */
+static void end(naq_hand *h, naq_vm *vm) {
+    naq_left *left = h->left;
+    naq_vm_close(vm);
+    pthread_mutex_lock(&left->mu);
+    bool orphan = h->orphan;
+    h->closed = true;
+    pthread_cond_broadcast(&left->changed);
+    pthread_mutex_unlock(&left->mu);
+    if (!orphan) return;
+    free(h);
+    release_left(left);
+}
+
+static bool wait_until_closed(naq_hand *h) {
+    naq_left *left = h->left;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += NAQ_GRACE_MS / 1000;
+    pthread_mutex_lock(&left->mu);
+    while (!h->closed && pthread_cond_timedwait(&left->changed, &left->mu, &until) == 0)
+        ;
+    bool closed = h->closed;
+    if (!closed) {
+        h->orphan = true;
+        left->refs++;
+    }
+    pthread_mutex_unlock(&left->mu);
+    return closed;
 }
 
 static void *hand_main(void *arg) {
@@ -218,10 +258,10 @@ static void *hand_main(void *arg) {
     pthread_mutex_lock(&h->seat->mu); /* whoever stops jobs looks here */
     h->vm = NULL;
     pthread_mutex_unlock(&h->seat->mu);
-    naq_vm_close(vm);
-    pthread_mutex_lock(&crew->mu);
+    pthread_mutex_lock(&crew->mu); /* the crew is not touched behind this */
     if (--crew->working == 0) pthread_cond_broadcast(&crew->changed);
     pthread_mutex_unlock(&crew->mu);
+    end(h, vm);
     return NULL;
 }
 
@@ -277,7 +317,7 @@ static void give_up(void *ctx, naq_stop why) {
     pthread_mutex_lock(&left->mu);
     left->refs++;
     old->handed_over = true;
-    pthread_cond_broadcast(&left->handed_over);
+    pthread_cond_broadcast(&left->changed);
     pthread_mutex_unlock(&left->mu);
 }
 
@@ -352,9 +392,17 @@ void naq_crew_close(naq_crew *crew) {
     naq_timekeeper_stop(&crew->keeper);
     for (int i = 0; i < crew->n; i++) {
         naq_seat *seat = &crew->seats[i];
-        if (seat->hand != NULL) pthread_join(seat->hand->thread, NULL);
-        free(seat->hand);
+        naq_hand *h = seat->hand;
         pthread_mutex_destroy(&seat->mu);
+        if (h == NULL) continue;
+        pthread_t thread = h->thread; /* an orphan may be gone by now */
+        if (wait_until_closed(h)) {
+            pthread_join(thread, NULL);
+            free(h);
+        } else {
+            naq_log(NAQ_WARNING, "a Lua state does not close: a finalizer of a job's does not end");
+            pthread_detach(thread);
+        }
     }
     free(crew->seats);
     for (int i = 0; i < 3; i++)

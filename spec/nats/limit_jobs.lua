@@ -140,6 +140,9 @@ naq.job("hang_once", { retry_delay = 0.05 }, function(args, job)
   if job.attempt == 1 then HANGS.gate(args) end
   return job.attempt
 end)
+naq.job("leave_finalizer", function()
+  debug.getregistry().kept = setmetatable({}, { __gc = spin })
+end)
 naq.job("quick", function(args) return args end)
 naq.job("limited", { timeout = 0.2, max_retries = 1, retry_delay = 0.05 }, spin)
 naq.job("unlimited", { timeout = 0 }, function(args)

@@ -90,6 +90,36 @@ describe("a job's world", function()
       assert.equal("open", run("io_in_function").result)
     end)
 
+    it("can be a queue's setting", function()
+      local target, dir = client:queue(support.fresh_name()), assert(core.mkdtemp("naq-spec-sandbox"))
+      local f = assert(io.open(dir .. "/naq.yaml", "wb"))
+      f:write(("queues:\n  configs:\n    %s: { sandbox: true }\n"):format(target.name))
+      f:close()
+      local strict = support.start_worker({
+        url = server.url,
+        queues = { target.name },
+        jobs = { HERE .. "/sandbox_jobs.lua" },
+        args = { "--config", dir .. "/naq.yaml" },
+      })
+      local job = assert(target:enqueue("outside", { code = "io" }))
+      assert.equal("completed", job:wait(20))
+      assert.equal(naq.null, job:result())
+      strict:stop()
+      core.rmtree(dir)
+    end)
+
+    it("does not start a worker with a job that cannot be loaded inside, and says where", function()
+      local dir = assert(core.mkdtemp("naq-spec-sandbox"))
+      local f = assert(io.open(dir .. "/jobs.lua", "wb"))
+      f:write('local f = io.open("x")\nrequire("naq").job("x", { sandbox = true }, function() end)\n')
+      f:close()
+      local status, _, errors =
+        support.naq("worker", "-u", server.url, support.fresh_name(), "--jobs", dir .. "/jobs.lua", "--burst")
+      assert.equal(1, status)
+      assert.matches("job 'x' cannot be loaded in the sandbox: .*jobs.lua:1: .*global 'io'", errors)
+      core.rmtree(dir)
+    end)
+
     it("requires modules of the job directories, inside", function()
       assert.equal("nil nil", run("module", { name = "deep.greeter" }).result)
     end)
