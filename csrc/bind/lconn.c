@@ -148,5 +148,6 @@ void lnaq_conn_open_class(lua_State *L) {
     luaL_setfuncs(L, LNAQ_STREAM_METHODS, 0);
     luaL_setfuncs(L, LNAQ_KV_METHODS, 0);
     luaL_setfuncs(L, LNAQ_PUBLISH_METHODS, 0);
+    luaL_setfuncs(L, LNAQ_DELAYED_METHODS, 0);
     lua_pop(L, 2);
 }

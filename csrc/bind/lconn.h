@@ -2,7 +2,7 @@
  *
  * Its methods live in several files, one for each thing they do: lconn.c (the connection itself),
  * lstate.c (what it says about itself), lstream.c (layout, stored messages), lkv.c (buckets,
- * records) and lpublish.c. lmodule.c calls lnaq_conn_open_class() once a state. */
+ * records), lpublish.c and ldelayed.c. lmodule.c calls lnaq_conn_open_class() once a state. */
 #ifndef NAQ_BIND_LCONN_H
 #define NAQ_BIND_LCONN_H
 
@@ -21,8 +21,9 @@ extern const luaL_Reg LNAQ_STATE_METHODS[];
 extern const luaL_Reg LNAQ_STREAM_METHODS[];
 extern const luaL_Reg LNAQ_KV_METHODS[];
 extern const luaL_Reg LNAQ_PUBLISH_METHODS[];
+extern const luaL_Reg LNAQ_DELAYED_METHODS[];
 
-/* Register the class with the methods of all four files. */
+/* Register the class with the methods of all these files. */
 void lnaq_conn_open_class(lua_State *L);
 
 /* The open connection at index; raises when it is something else or closed. Borrowed: valid while

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "bind/lcodec.h"
 #include "bind/lconn.h"
 #include "bind/lmessage.h"
 #include "bind/lpuboptions.h"
-#include "nats/envelope.h"
+#include "nats/delayed.h"
 #include "nats/pool.h"
 #include "nats/publish.h"
 
@@ -62,6 +63,7 @@ typedef struct lnaq_bulk {
     char subject[SUBJECT_MAX];
     size_t default_len; /* of "<prefix>.q.<queue>.normal.", with which subject begins */
     char default_subject[SUBJECT_MAX];
+    naq_delayed_form form; /* of an entry that is for later */
     refusal *refused;
     size_t n_refused, cap_refused;
     size_t stored;
@@ -124,18 +126,14 @@ typedef struct entry_plan {
     char id[NAQ_ID_MAX + 1];
     size_t id_len;
     int fields; /* stack index, 0: none */
+    bool later; /* the bulk's form has subject and headers */
 } entry_plan;
-
-static bool known_priority(const char *s) {
-    for (int i = 0; i < NAQ_PRIORITIES; i++)
-        if (strcmp(NAQ_PRIORITY_NAMES[i], s) == 0) return true;
-    return false;
-}
 
 static void plan_default(lnaq_bulk *b, entry_plan *plan) {
     naq_id_new(plan->id);
     plan->id_len = NAQ_ID_NEW;
     plan->fields = 0;
+    plan->later = false;
     memcpy(b->subject, b->default_subject, b->default_len);
     memcpy(b->subject + b->default_len, plan->id, plan->id_len + 1);
     plan->subject = b->subject;
@@ -153,7 +151,7 @@ static void push_refusal(lua_State *L, int i, int message, int code) {
     lua_rawseti(L, AT_IDS, i);
 }
 
-/* prepare(opts) has left queue, priority, id, fields (or nil, message, code) on the stack from
+/* prepare(opts) has left queue, priority, id, fields, due (or nil, message, code) on the stack from
  * `at`. False when it refused the entry, which is then noted. */
 static bool plan_prepared(lua_State *L, lnaq_bulk *b, const char *prefix, int at, int i,
                           entry_plan *plan) {
@@ -161,16 +159,21 @@ static bool plan_prepared(lua_State *L, lnaq_bulk *b, const char *prefix, int at
         push_refusal(L, i, at + 1, at + 2);
         return false;
     }
-    size_t queue_len = 0, id_len = 0;
+    size_t queue_len = 0, priority_len = 0, id_len = 0;
     const char *queue = lua_tolstring(L, at, &queue_len);
-    const char *priority = lua_tostring(L, at + 1), *id = lua_tolstring(L, at + 2, &id_len);
+    const char *priority = lua_tolstring(L, at + 1, &priority_len);
+    const char *id = lua_tolstring(L, at + 2, &id_len);
+    naq_delayed_job d = {.prefix = prefix, .queue = queue, .id = plan->id};
     naq_err err = {.status = NAQ_OK};
+    plan->later = !lua_isnil(L, at + 4);
     if (queue == NULL || !naq_id_valid(queue, queue_len))
         naq_fail(&err, NAQ_INVALID, "a queue's name is 1 to 64 of [A-Za-z0-9_-]");
-    else if (priority == NULL || !known_priority(priority))
+    else if (priority == NULL || !naq_priority_parse(priority, priority_len, &d.priority))
         naq_fail(&err, NAQ_INVALID, "a priority is high, normal or low");
     else if (id != NULL && !naq_id_valid(id, id_len))
         naq_fail(&err, NAQ_INVALID, "a job's id is 1 to 64 of [A-Za-z0-9_-]");
+    else if (plan->later)
+        (void)naq_delayed_due(lua_tonumber(L, at + 4), &d.due_ms, &err);
     if (err.status != NAQ_OK) {
         refuse(b, (uint32_t)i, err.status, err.message);
         return false;
@@ -183,9 +186,12 @@ static bool plan_prepared(lua_State *L, lnaq_bulk *b, const char *prefix, int at
         plan->id_len = NAQ_ID_NEW;
     }
     plan->fields = lua_isnil(L, at + 3) ? 0 : at + 3;
-    (void)snprintf(b->subject, sizeof b->subject, "%s.q.%s.%s.%s", prefix, queue, priority,
-                   plan->id);
-    plan->subject = b->subject;
+    plan->subject = plan->later ? b->form.subject : b->subject;
+    if (plan->later)
+        naq_delayed_fill(&b->form, &d, naq_wall_us() / 1000);
+    else
+        (void)snprintf(b->subject, sizeof b->subject, "%s.q.%s.%s.%s", prefix, queue, priority,
+                       plan->id);
     return true;
 }
 
@@ -210,8 +216,8 @@ static naq_status send_entry(lua_State *L, lnaq_bulk *b, const entry_plan *plan,
     char msg_id[NAQ_ID_MAX + 3];
     memcpy(msg_id, plan->id, plan->id_len);
     memcpy(msg_id + plan->id_len, ":0", 3);
-    return naq_bulk_push(b->bulk, (uint32_t)i, plan->subject, msg_id, NULL, 0, b->payload.data,
-                         b->payload.len, err);
+    return naq_bulk_push(b->bulk, (uint32_t)i, plan->subject, msg_id, b->form.headers,
+                         plan->later ? 2 : 0, b->payload.data, b->payload.len, err);
 }
 
 /* Misuse is found before anything is sent. */
@@ -283,7 +289,7 @@ static int lnaq_enqueue_many(lua_State *L) {
         } else {
             lua_pushvalue(L, AT_PREPARE);
             lua_pushvalue(L, AT_ENTRY + 3);
-            raised = lua_pcall(L, 1, 4, 0) != LUA_OK;
+            raised = lua_pcall(L, 1, 5, 0) != LUA_OK;
             if (raised) break;
             if (!plan_prepared(L, b, prefix, AT_ENTRY + 4, (int)i, &plan)) continue;
         }

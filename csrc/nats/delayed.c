@@ -13,9 +13,29 @@
 
 enum { IN_THE_WAY_MS = 10000, LAST_PAUSE_MS = 64 };
 
-void naq_delayed_subject(const naq_delayed_job *d, int64_t now_ms, char *out, size_t size) {
+static const double LATEST_SECONDS = 253402300800.0;
+
+void naq_delayed_fill(naq_delayed_form *out, const naq_delayed_job *d, int64_t now_ms) {
     int64_t at = d->due_ms > now_ms ? d->due_ms : now_ms;
-    (void)snprintf(out, size, "%s.d.%" PRId64 ".%s", d->prefix, at / NAQ_DELAYED_BUCKET_MS, d->id);
+    (void)snprintf(out->subject, sizeof out->subject, "%s.d.%" PRId64 ".%s", d->prefix,
+                   at / NAQ_DELAYED_BUCKET_MS, d->id);
+    (void)snprintf(out->msg_id, sizeof out->msg_id, "%s:%" PRId64, d->id, d->hop);
+    (void)snprintf(out->due, sizeof out->due, "%" PRId64, d->due_ms);
+    (void)snprintf(out->to, sizeof out->to, "%s.%s", d->queue, NAQ_PRIORITY_NAMES[d->priority]);
+    out->headers[0] = (naq_header){"Naq-Due", out->due};
+    out->headers[1] = (naq_header){"Naq-To", out->to};
+}
+
+naq_status naq_delayed_due(double seconds, int64_t *due_ms, naq_err *err) {
+    /* Not so written that NaN passes. */
+    if (!(seconds > -LATEST_SECONDS && seconds < LATEST_SECONDS))
+        return naq_fail(err, NAQ_INVALID, "%g is no time in seconds since 1970", seconds);
+    /* A double holds an epoch to a quarter of a microsecond: what is less than one above a whole
+     * millisecond was meant to be it. */
+    double ms = seconds * 1000;
+    int64_t whole = (int64_t)ms;
+    *due_ms = ms - (double)whole > 0.001 ? whole + 1 : whole;
+    return NAQ_OK;
 }
 
 /* The hop that a stored message of the job carries, from its Msg-Id; -1: it says none. */
@@ -63,18 +83,31 @@ static void doze(int64_t *pause_ms) {
     if (*pause_ms < LAST_PAUSE_MS) *pause_ms *= 2;
 }
 
+static naq_status publish(naq_conn *c, const naq_delayed_form *form, const naq_delayed_job *d,
+                          naq_pub_ack *ack, naq_err *err) {
+    return naq_publish(c, form->subject, form->msg_id, form->headers, 2, d->payload, d->len, 0, ack,
+                       err);
+}
+
+naq_status naq_delayed_add(naq_conn *c, const naq_delayed_job *d, uint64_t *sequence,
+                           naq_err *err) {
+    naq_delayed_form form;
+    naq_pub_ack ack = {0};
+    naq_delayed_fill(&form, d, naq_wall_us() / 1000);
+    naq_status status = publish(c, &form, d, &ack, err);
+    if (status == NAQ_DUPLICATE || (status == NAQ_OK && ack.duplicate))
+        return naq_fail(err, NAQ_DUPLICATE, "there is a job %s already", d->id);
+    *sequence = ack.sequence;
+    return status;
+}
+
 naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err) {
-    char subject[256], due[24], to[96], msg_id[128];
-    naq_delayed_subject(d, naq_wall_us() / 1000, subject, sizeof subject);
-    (void)snprintf(due, sizeof due, "%" PRId64, d->due_ms);
-    (void)snprintf(to, sizeof to, "%s.%s", d->queue, NAQ_PRIORITY_NAMES[d->priority]);
-    (void)snprintf(msg_id, sizeof msg_id, "%s:%" PRId64, d->id, d->hop);
-    naq_header headers[] = {{"Naq-Due", due}, {"Naq-To", to}};
+    naq_delayed_form form;
+    naq_delayed_fill(&form, d, naq_wall_us() / 1000);
     int64_t end = naq_mono_ms() + IN_THE_WAY_MS, pause = 1;
     for (;;) {
         naq_pub_ack ack = {0};
-        naq_status status =
-            naq_publish(c, subject, msg_id, headers, 2, d->payload, d->len, 0, &ack, err);
+        naq_status status = publish(c, &form, d, &ack, err);
         bool refused = status == NAQ_DUPLICATE; /* 10077 */
         if (!refused && (status != NAQ_OK || !ack.duplicate)) return status;
         place where = find(c, d);
@@ -87,8 +120,8 @@ naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err) 
             naq_log(NAQ_WARNING,
                     "job %s: hop %" PRId64 " was sent before and is nowhere; it is sent again",
                     d->id, d->hop);
-            (void)snprintf(msg_id, sizeof msg_id, "%s:%" PRId64 ":%" PRId64, d->id, d->hop,
-                           naq_wall_us() / 1000);
+            (void)snprintf(form.msg_id, sizeof form.msg_id, "%s:%" PRId64 ":%" PRId64, d->id,
+                           d->hop, naq_wall_us() / 1000);
         } else {
             doze(&pause);
         }

@@ -20,7 +20,20 @@ typedef struct naq_delayed_job {
  * into: NAQ_OK only if the job really is in the store or has moved on. */
 naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err);
 
-/* "naq.d.<bucket>.<id>"; now_ms so that a past time lands in the bucket being read. */
-void naq_delayed_subject(const naq_delayed_job *d, int64_t now_ms, char *out, size_t size);
+/* [blocks] The same for a new job: NAQ_DUPLICATE when the store has one of that id at this time, or
+ * knows this hop. */
+naq_status naq_delayed_add(naq_conn *c, const naq_delayed_job *d, uint64_t *sequence, naq_err *err);
+
+/* What stands around the payload: "naq.d.<bucket>.<id>", a Msg-Id, Naq-Due and Naq-To. */
+typedef struct naq_delayed_form {
+    char subject[256], msg_id[128], due[24], to[96];
+    naq_header headers[2]; /* of the two texts above: not to be copied */
+} naq_delayed_form;
+/* now_ms so that a past time lands in the bucket being read. */
+void naq_delayed_fill(naq_delayed_form *out, const naq_delayed_job *d, int64_t now_ms);
+
+/* Seconds of the epoch as the store counts them: whole milliseconds, never earlier than asked for.
+ * NAQ_INVALID for what is no time, or beyond the year 9999. */
+naq_status naq_delayed_due(double seconds, int64_t *due_ms, naq_err *err);
 
 #endif

@@ -319,6 +319,16 @@ static naq_slice token(const char **at) {
     return (naq_slice){begin, len};
 }
 
+bool naq_priority_parse(const char *name, size_t len, naq_priority *out) {
+    for (int i = 0; i < NAQ_PRIORITIES; i++) {
+        if (strlen(NAQ_PRIORITY_NAMES[i]) != len || memcmp(NAQ_PRIORITY_NAMES[i], name, len) != 0)
+            continue;
+        *out = (naq_priority)i;
+        return true;
+    }
+    return false;
+}
+
 bool naq_address_parse(const char *subject, const char *prefix, naq_address *out) {
     size_t n = strlen(prefix);
     if (strncmp(subject, prefix, n) != 0 || subject[n] != '.') return false;
@@ -332,11 +342,7 @@ bool naq_address_parse(const char *subject, const char *prefix, naq_address *out
     if (kind == 'd') a.queue = (naq_slice){NULL, 0};
     if (kind == 'q') {
         naq_slice name = token(&at);
-        for (a.priority = 0; a.priority < NAQ_PRIORITIES; a.priority++)
-            if (strlen(NAQ_PRIORITY_NAMES[a.priority]) == name.len &&
-                memcmp(NAQ_PRIORITY_NAMES[a.priority], name.at, name.len) == 0)
-                break;
-        if (a.priority == NAQ_PRIORITIES) return false;
+        if (!naq_priority_parse(name.at, name.len, &a.priority)) return false;
     }
     /* The rest is the id: a further dot, or one at the end, makes it a bad one. */
     a.id = (naq_slice){at, strlen(at)};

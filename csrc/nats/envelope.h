@@ -11,6 +11,7 @@
 typedef enum naq_priority { NAQ_HIGH, NAQ_NORMAL, NAQ_LOW, NAQ_PRIORITIES } naq_priority;
 
 extern const char *const NAQ_PRIORITY_NAMES[NAQ_PRIORITIES]; /* "high", "normal", "low" */
+bool naq_priority_parse(const char *name, size_t len, naq_priority *out);
 
 /* Raw JSON, as given: checked where they are applied. */
 typedef struct naq_envelope_limits {

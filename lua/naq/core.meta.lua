@@ -160,10 +160,17 @@ function conn:js_publish(subject, data, msg_id, opts) end
 function conn:max_job() end             ---@return integer
 --- [blocks] Publish a list of jobs with a window of acks in flight. Entry: {name, args, opts}. Entries
 --- without opts are built in C; for the others prepare(opts) returns queue, priority, id (or nil),
---- fields (or nil), or nil, message, code to refuse that entry.
+--- fields (or nil), due (or nil; epoch seconds: it goes to the delayed store), or nil, message, code to
+--- refuse that entry.
 ---@param defaults {prefix: string, queue: string}
 ---@return table? ids (false where refused), table|string errors {[i] = {code=, message=}}, string? code
 function conn:enqueue_many(list, defaults, prepare) end
+--- [blocks] Store a job until its time comes; a time that has passed is now. Repeated as js_publish is.
+---@param due number       epoch seconds
+---@param payload string   as core.payload() makes it
+---@param hop? integer     0
+---@return integer? seq, string? message, string? code  DUPLICATE, INVALID, TOO_LARGE, STORAGE_FULL, ...
+function conn:put_delayed(prefix, queue, priority, id, due, payload, hop) end
 --- [blocks] Key-value, one key. bucket without the KV_ prefix. direct: from any replica, not the leader.
 ---@param direct? boolean
 ---@return string? value, integer|string revision_or_message, string? code  KEY_NOT_FOUND
