@@ -65,7 +65,9 @@ naq_status naq_conn_ask(naq_conn *c, const char *subject, const void *data, size
     int64_t left = naq_conn_await(c, timeout_ms);
     if (left == 0) return without_server(c, timeout_ms, err);
     naq_mailbox *box = NULL;
-    if (naq_mailbox_acquire(&box, c, err) != NAQ_OK) return explain(c, err);
+    bool pulls = strstr(subject, ".CONSUMER.MSG.NEXT.") != NULL;
+    if ((pulls ? naq_mailbox_open_apart : naq_mailbox_acquire)(&box, c, err) != NAQ_OK)
+        return explain(c, err);
     natsMsg *m = NULL;
     bool sent = false;
     natsStatus s = make_message(&m, subject, naq_mailbox_address(box, 0), data, len, headers, n);

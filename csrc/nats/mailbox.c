@@ -52,8 +52,20 @@ naq_status naq_mailbox_acquire(naq_mailbox **out, naq_conn *c, naq_err *err) {
     return NAQ_OK;
 }
 
+naq_status naq_mailbox_open_apart(naq_mailbox **out, naq_conn *c, naq_err *err) {
+    naq_status status = open_mailbox(out, c, err);
+    if (status == NAQ_OK) (*out)->apart = true;
+    return status;
+}
+
 void naq_mailbox_release(naq_mailbox *box, naq_conn *c) {
-    if (box != NULL) naq_conn_mailbox_put(c, box);
+    if (box == NULL) return;
+    if (!box->apart) {
+        naq_conn_mailbox_put(c, box);
+        return;
+    }
+    naq_unsubscribe_later(c, box->sub);
+    free(box);
 }
 
 void naq_mailbox_free_all(naq_mailbox *first) {
@@ -73,16 +85,23 @@ const char *naq_mailbox_address(naq_mailbox *box, uint32_t token) {
     return box->subject;
 }
 
+static bool read_token(const naq_mailbox *box, const char *subject, uint32_t *token) {
+    if (strncmp(subject, box->subject, box->prefix_len) != 0) {
+        *token = 0;
+        return box->apart;
+    }
+    const char *at = subject + box->prefix_len;
+    if (strlen(at) != 2 * HEX || get_hex(at) != box->epoch) return false;
+    *token = get_hex(at + HEX);
+    return true;
+}
+
 natsStatus naq_mailbox_next(naq_mailbox *box, int64_t wait_ms, natsMsg **m, uint32_t *token) {
     int64_t end = wait_ms > 0 ? naq_mono_ms() + wait_ms : 0;
     for (;;) {
         natsStatus s = natsSubscription_NextMsg(m, box->sub, wait_ms);
         if (s != NATS_OK) return s;
-        const char *at = natsMsg_GetSubject(*m) + box->prefix_len;
-        if (strlen(at) == 2 * HEX && get_hex(at) == box->epoch) {
-            *token = get_hex(at + HEX);
-            return NATS_OK;
-        }
+        if (read_token(box, natsMsg_GetSubject(*m), token)) return NATS_OK;
         natsMsg_Destroy(*m); /* late, to somebody who has given up */
         *m = NULL;
         if (wait_ms > 0) wait_ms = end - naq_mono_ms();

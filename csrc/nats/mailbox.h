@@ -15,13 +15,18 @@ typedef struct naq_mailbox {
     char subject[112]; /* "<inbox>.", behind which epoch and token are written */
     size_t prefix_len;
     uint32_t epoch; /* which use of the mailbox this is: late answers to an earlier one are known */
+    bool apart;     /* for one use: see naq_mailbox_open_apart() */
     struct naq_mailbox *next; /* among the idle ones of its connection */
 } naq_mailbox;
 
 /* Each acquire needs one release, before the connection is released. */
 naq_status naq_mailbox_acquire(naq_mailbox **out, naq_conn *c, naq_err *err);
 void naq_mailbox_release(naq_mailbox *box, naq_conn *c); /* NULL is fine */
-void naq_mailbox_free_all(naq_mailbox *first);           /* for conn.c: the connection is closed */
+/* One that nobody gets afterwards, released like the others. What a consumer delivers carries its
+ * own subject instead of the address it was sent to, so it cannot be told from what an earlier user
+ * of the mailbox asked for: here it counts as the answer to token 0, elsewhere it is dropped. */
+naq_status naq_mailbox_open_apart(naq_mailbox **out, naq_conn *c, naq_err *err);
+void naq_mailbox_free_all(naq_mailbox *first); /* for conn.c: the connection is closed */
 
 /* The reply subject for token; valid until the next call. */
 const char *naq_mailbox_address(naq_mailbox *box, uint32_t token);

@@ -322,11 +322,15 @@ naq_status naq_pool_acquire(naq_conn **out, const naq_conn_options *o, naq_err *
         /* Before the lock: a fork may have copied it locked. */
         naq_status status = naq_conn_fork_check(err);
         if (status != NAQ_OK) return status;
+        naq_conn *c = NULL;
         bool stale = false;
-        status = acquire_once(out, o, &stale, err);
-        if (!stale) return status;
-        retire(*out);
-        naq_pool_release(*out);
+        status = acquire_once(&c, o, &stale, err);
+        if (!stale) {
+            if (status == NAQ_OK) *out = c;
+            return status;
+        }
+        retire(c);
+        naq_pool_release(c);
     }
 }
 

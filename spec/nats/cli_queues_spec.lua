@@ -155,17 +155,17 @@ describe("on a server with queues", function()
     assert.is_true(math.abs(report.server.clock_difference) < 1)
 
     local conn = server:connect()
-    local data = assert(conn:request("$JS.API.STREAM.INFO.naq_failed", "", 5))
+    local data = assert(conn:request("$JS.API.STREAM.INFO.naq_events", "", 5))
     local config = core.decode(data).config
     config.max_bytes = 1000
-    assert(conn:request("$JS.API.STREAM.UPDATE.naq_failed", assert(core.encode(config)), 5))
+    assert(conn:request("$JS.API.STREAM.UPDATE.naq_events", assert(core.encode(config)), 5))
     conn:close()
     status, out = run("doctor", "--json")
     assert.equal(1, status)
     report = assert(core.decode(out))
     assert.is_false(report.ok)
     assert.equal(1, #report.problems)
-    assert.truthy(report.problems[1]:find("naq_failed", 1, true))
+    assert.truthy(report.problems[1]:find("naq_events", 1, true))
   end)
 end)
 

@@ -123,11 +123,6 @@ describe("enqueueing", function()
         depends_on = { "id" },
         on_parent_failure = "run",
         concurrency_key = "k",
-        timeout = 1,
-        memory_limit = "64MB",
-        cpu_limit = 1,
-        max_instructions = 1000,
-        sandbox = true,
       }) do
         local job, message, code = queue:enqueue("noop", nil, { [name] = value })
         assert.is_nil(job)
@@ -139,7 +134,6 @@ describe("enqueueing", function()
       assert.equal("UNSUPPORTED", select(3, queue:schedule("s", {})))
       local job = assert(queue:enqueue("noop"))
       assert.equal("UNSUPPORTED", select(3, job:cancel()))
-      assert.equal("UNSUPPORTED", select(3, job:retry()))
       assert.equal("UNSUPPORTED", select(3, job:logs()))
     end)
 

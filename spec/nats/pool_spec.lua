@@ -19,6 +19,23 @@ describe("core.connect()", function()
     conn:close()
   end)
 
+  -- The idle connection is found dead on the way, and no other can be had: nothing must be left in the
+  -- handle that never was one, for the collector to give back once more.
+  it("fails without harm where an idle connection's server is gone", function()
+    local mortal = nats.start()
+    for _ = 1, 5 do
+      mortal:connect():close()
+      mortal:kill()
+      local conn, _, code = core.connect({ servers = { mortal.url }, connection_timeout = 0.5 })
+      if conn then conn:close() end -- that the server is gone may not have been heard yet
+      assert.equal(conn == nil, code == "CONNECTION")
+      collectgarbage()
+      collectgarbage()
+      mortal:restart()
+    end
+    mortal:stop()
+  end)
+
   it("shares one connection among handles, each closed by itself", function()
     local a, b = server:connect(), server:connect()
     a:close()

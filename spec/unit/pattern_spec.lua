@@ -53,7 +53,7 @@ describe("pattern.problem()", function()
         valid = valid + 1
         for _, subject in ipairs({ "", "a", "ab", "abba%[](1)", "(a)b]" }) do
           local fine, message = pcall(string.find, subject, made)
-          assert.is_true(fine, ("%s in %s: %s"):format(made, subject, message))
+          assert.is_true(fine, ("%s in %s: %s"):format(made, subject, tostring(message)))
         end
       end
     end
