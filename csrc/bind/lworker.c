@@ -18,7 +18,7 @@ static const char WORKER_MT[] = "naq.worker";
 typedef struct lnaq_worker {
     naq_worker *worker;
     const char **queues;
-    int64_t *ack_waits_ms;
+    naq_setting *settings;
 } lnaq_worker;
 
 static const naq_vm_face FACE = {
@@ -40,8 +40,8 @@ static int worker_close(lua_State *L) {
     naq_worker_close(w);
     free(h->queues);
     h->queues = NULL;
-    free(h->ack_waits_ms);
-    h->ack_waits_ms = NULL;
+    free(h->settings);
+    h->settings = NULL;
     return 0;
 }
 
@@ -110,19 +110,32 @@ static void read_queues(lua_State *L, lnaq_worker *h, naq_worker_options *o) {
     o->n_queues = n;
 }
 
-/* What ack_waits = {queue = seconds} says about them. */
-static void read_ack_waits(lua_State *L, lnaq_worker *h, naq_worker_options *o) {
-    if (lua_getfield(L, 1, "ack_waits") == LUA_TTABLE) {
-        h->ack_waits_ms = calloc((size_t)o->n_queues + 1, sizeof *h->ack_waits_ms);
-        if (h->ack_waits_ms == NULL) luaL_error(L, "out of memory");
+/* One of settings = {queue = {ack_wait, concurrency, rate, paused}}, the table on top. */
+static naq_setting read_setting(lua_State *L) {
+    naq_setting s = {0};
+    if (lua_getfield(L, -1, "paused") == LUA_TBOOLEAN) s.given |= NAQ_SET_PAUSED;
+    s.paused = lua_toboolean(L, -1);
+    if (lua_getfield(L, -2, "concurrency") == LUA_TNUMBER) s.given |= NAQ_SET_CONCURRENCY;
+    s.concurrency = (int)lua_tonumber(L, -1);
+    if (lua_getfield(L, -3, "rate") == LUA_TNUMBER) s.given |= NAQ_SET_RATE;
+    s.rate = lua_tonumber(L, -1);
+    if (lua_getfield(L, -4, "ack_wait") == LUA_TNUMBER) s.given |= NAQ_SET_ACK_WAIT;
+    s.ack_wait_ms = (int64_t)(lua_tonumber(L, -1) * 1000);
+    lua_pop(L, 4);
+    return s;
+}
+
+static void read_settings(lua_State *L, lnaq_worker *h, naq_worker_options *o) {
+    h->settings = calloc((size_t)o->n_queues + 1, sizeof *h->settings);
+    if (h->settings == NULL) luaL_error(L, "out of memory");
+    if (lua_getfield(L, 1, "settings") == LUA_TTABLE) {
         for (int i = 0; i < o->n_queues; i++) {
-            lua_getfield(L, -1, o->queues[i]);
-            h->ack_waits_ms[i] = (int64_t)(lua_tonumber(L, -1) * 1000);
+            if (lua_getfield(L, -1, o->queues[i]) == LUA_TTABLE) h->settings[i] = read_setting(L);
             lua_pop(L, 1);
         }
     }
     lua_pop(L, 1);
-    o->ack_waits_ms = h->ack_waits_ms;
+    o->settings = h->settings;
 }
 
 static const char *package_field(lua_State *L, const char *name) {
@@ -171,7 +184,7 @@ int lnaq_worker_new(lua_State *L) {
                .runner = lnaq_optfield(L, 1, "runner", "{}")},
     };
     read_queues(L, h, &o);
-    read_ack_waits(L, h, &o);
+    read_settings(L, h, &o);
     naq_err err;
     if (naq_worker_open(&h->worker, &o, &err) != NAQ_OK) return lnaq_fail(L, &err);
     return 1;

@@ -37,15 +37,19 @@ static uint32_t token(const naq_pull *p) {
 void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
     if (p->credit * 2 > want || want <= 0 || p->missing || now_ms < p->quiet_until_ms) return;
     int batch = want - p->credit;
+    int64_t span_ms = p->span_ms > 0 ? p->span_ms : EXPIRES_MS;
     char request[128];
-    int n =
-        snprintf(request, sizeof request, "{\"batch\":%d,\"expires\":%lld,\"idle_heartbeat\":%lld}",
-                 batch, EXPIRES_MS * 1000000LL, HEARTBEAT_MS * 1000000LL);
+    int n = snprintf(request, sizeof request, "{\"batch\":%d,\"expires\":%lld", batch,
+                     (long long)span_ms * 1000000);
+    if (span_ms >= 2 * HEARTBEAT_MS) /* the server wants half of it at most */
+        n += snprintf(request + n, sizeof request - (size_t)n, ",\"idle_heartbeat\":%lld",
+                      HEARTBEAT_MS * 1000000LL);
+    request[n++] = '}';
     if (p->credit == 0) p->heard_ms = now_ms;
     naq_loop_pull(p->loop, p->next_subject, token(p), request, (size_t)n);
     p->credit += batch;
     p->asked_ms = now_ms;
-    p->expires_ms = now_ms + EXPIRES_MS;
+    p->expires_ms = now_ms + span_ms;
 }
 
 void naq_pull_delivered(naq_pull *p, int64_t pending, int64_t now_ms) {

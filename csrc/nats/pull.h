@@ -27,6 +27,8 @@ typedef struct naq_pull {
     int64_t expires_ms;     /* when the newest request ends by itself; 0: none is out */
     int64_t quiet_until_ms; /* backing off: no request before */
     int silences;           /* deadlines missed in a row */
+    int64_t span_ms;        /* how long a request lives; 0: the usual time */
+    bool gated;             /* asked by its queue's gate alone (gate.h) */
     bool missing;           /* the consumer is gone: the owner creates it again and clears this */
 } naq_pull;
 

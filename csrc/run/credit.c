@@ -59,8 +59,9 @@ void naq_credit_share(naq_pull *pulls, int n, int want, int64_t now_ms) {
     if (want <= 0) return;
     int total = 0;
     for (int i = 0; i < n; i++)
-        if (pulls[i].pending > 0) total += WEIGHTS[i % NAQ_PRIORITIES];
+        if (pulls[i].pending > 0 && !pulls[i].gated) total += WEIGHTS[i % NAQ_PRIORITIES];
     for (int i = 0; i < n; i++) {
+        if (pulls[i].gated) continue;
         int share = pulls[i].pending > 0 ? want * WEIGHTS[i % NAQ_PRIORITIES] / total : 1;
         naq_pull_want(&pulls[i], share > 1 ? share : 1, now_ms);
     }

@@ -40,7 +40,7 @@ bool naq_credit_brisk(const naq_credit *c, int64_t now_ms);
 
 /* Divide `want` over the consumers (three a queue, by priority): most to the high ones that have
  * something pending, one to every other as a probe, so that whatever comes first finds a waiting
- * pull. */
+ * pull. Gated ones (gate.h) are left out. */
 void naq_credit_share(naq_pull *pulls, int n, int want, int64_t now_ms);
 
 #endif

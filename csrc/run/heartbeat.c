@@ -9,6 +9,19 @@
 #include "base/log.h"
 #include "nats/kv.h"
 
+/* "id","id": the jobs that run here now. */
+static bool put_running(naq_heartbeat *h, naq_buf *b) {
+    bool any = false;
+    for (int i = 0; i < h->crew->n; i++) {
+        naq_doing doing;
+        naq_crew_look(h->crew, i, &doing);
+        if (doing.id[0] == '\0') continue;
+        naq_buf_printf(b, "%s\"%s\"", any ? "," : "", doing.id);
+        any = true;
+    }
+    return any;
+}
+
 static void put_record(naq_heartbeat *h, naq_buf *b) {
     naq_buf_puts(b, "{\"id\":");
     naq_buf_json_string(b, h->worker_id, strlen(h->worker_id));
@@ -18,14 +31,7 @@ static void put_record(naq_heartbeat *h, naq_buf *b) {
     for (int i = 0; i < h->n_queues; i++)
         naq_buf_printf(b, "%s\"%s\"", i > 0 ? "," : "", h->queues[i]);
     naq_buf_printf(b, "],\"threads\":%d,\"running\":[", h->crew->n);
-    bool busy = false;
-    for (int i = 0; i < h->crew->n; i++) {
-        naq_doing doing;
-        naq_crew_look(h->crew, i, &doing);
-        if (doing.id[0] == '\0') continue;
-        naq_buf_printf(b, "%s\"%s\"", busy ? "," : "", doing.id);
-        busy = true;
-    }
+    bool busy = put_running(h, b);
     const char *state = atomic_load(&h->stopping) ? "stopping" : busy ? "busy" : "idle";
     naq_buf_printf(b, "],\"state\":\"%s\",\"done\":%ld,\"failed\":%ld,\"started_at\":", state,
                    atomic_load(&h->done), atomic_load(&h->failed));
@@ -62,14 +68,20 @@ void naq_heartbeat_chore(naq_heartbeat *h) {
     naq_service_nudge(&h->service);
 }
 
-/* On libnats' thread: is this job running here? */
+/* On libnats' thread: is this job running here? Without an id: which ones are? */
 static void respond(void *ctx, const char *data, size_t len, naq_buf *out) {
     naq_heartbeat *h = ctx;
+    if (len == 0) {
+        naq_buf_printf(out, "{\"worker\":\"%s\",\"jobs\":[", h->worker_id);
+        (void)put_running(h, out);
+        naq_buf_puts(out, "]}");
+        return;
+    }
     naq_buf_printf(out, "{\"worker\":\"%s\",\"running\":", h->worker_id);
     for (int i = 0; i < h->crew->n; i++) {
         naq_doing doing;
         naq_crew_look(h->crew, i, &doing);
-        if (len == 0 || strlen(doing.id) != len || memcmp(doing.id, data, len) != 0) continue;
+        if (strlen(doing.id) != len || memcmp(doing.id, data, len) != 0) continue;
         naq_buf_puts(out, "true,\"started_at\":");
         naq_buf_time(out, doing.started_us);
         naq_buf_putc(out, '}');

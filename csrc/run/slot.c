@@ -198,6 +198,29 @@ naq_slot *naq_slots_withdraw(naq_slots *s, int n) {
     return chain;
 }
 
+naq_slot *naq_slots_withdraw_of(naq_slots *s, int first, int last) {
+    naq_slot *chain = NULL;
+    pthread_mutex_lock(&s->mu);
+    for (int p = 0; p < NAQ_PRIORITIES; p++) {
+        naq_slot *kept = NULL;
+        for (naq_slot **at = &s->ready_head[p]; *at != NULL;) {
+            naq_slot *slot = *at;
+            if (slot->pull < first || slot->pull > last) {
+                kept = slot;
+                at = &slot->next;
+                continue;
+            }
+            *at = slot->next;
+            slot->next = chain;
+            chain = slot;
+            s->n_ready--;
+        }
+        s->ready_tail[p] = kept;
+    }
+    pthread_mutex_unlock(&s->mu);
+    return chain;
+}
+
 void naq_slots_shut(naq_slots *s) {
     pthread_mutex_lock(&s->mu);
     s->closed = true;

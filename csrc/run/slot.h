@@ -57,6 +57,8 @@ typedef struct naq_slot {
     naq_buf record;
 
     /* I/O thread only. */
+    bool begun;      /* offered, or about to be */
+    bool counted;    /* by its queue's gate */
     bool came_back;  /* a Lua thread is through with it */
     bool storing;    /* its record is published and not answered */
     int64_t sent_ms; /* when its record was last published */
@@ -100,6 +102,8 @@ void naq_slot_free(naq_slots *s, naq_slot *slot);
 void naq_slots_offer(naq_slots *s, naq_slot *chain);
 /* I/O thread: withdraw up to n slots that nobody took yet, lowest priority and latest first. */
 naq_slot *naq_slots_withdraw(naq_slots *s, int n);
+/* I/O thread: withdraw all that consumers first to last delivered and nobody took yet. */
+naq_slot *naq_slots_withdraw_of(naq_slots *s, int first, int last);
 int naq_slots_ready(naq_slots *s, int *takers);
 /* I/O thread: what became of a slot that came back is stored. */
 void naq_slots_settled(naq_slots *s);

@@ -30,6 +30,7 @@ enum {
 
 static void release(naq_worker *w, naq_slot *slot) {
     if (slot->came_back) naq_slots_settled(&w->slots);
+    if (slot->counted) naq_gate_left(&w->gates[slot->pull / NAQ_PRIORITIES]);
     naq_loop_bury(w->loop, slot->msg);
     if (slot->again != NULL) naq_loop_bury(w->loop, slot->again);
     naq_slot_free(&w->slots, slot);
@@ -43,6 +44,14 @@ static void ack(naq_worker *w, naq_slot *slot) {
 
 static void give_back(naq_worker *w, naq_slot *slot) {
     naq_loop_send(w->loop, slot->reply, "-NAK", 4);
+    release(w, slot);
+}
+
+void naq_worker_give_back(naq_worker *w, naq_slot *slot, int64_t delay_ms) {
+    char nak[48];
+    int n = snprintf(nak, sizeof nak, "-NAK {\"delay\": %lld}", (long long)delay_ms * 1000000);
+    naq_loop_send(w->loop, slot->reply, nak, delay_ms > 0 ? (size_t)n : 4);
+    if (slot->begun) w->begun--;
     release(w, slot);
 }
 
@@ -122,12 +131,20 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
         slot->address.queue.len = strlen(slot->address.queue.at);
         slot->address.priority = (naq_priority)(pull->index % NAQ_PRIORITIES);
     }
+    w->used++;
+    if (pull->gated)
+        naq_worker_gate_delivered(w, slot);
+    else
+        naq_worker_begin(w, slot);
+}
+
+void naq_worker_begin(naq_worker *w, naq_slot *slot) {
     if (w->fresh_tail != NULL)
         w->fresh_tail->next = slot;
     else
         w->fresh = slot;
     w->fresh_tail = slot;
-    w->used++;
+    slot->begun = true;
     w->begun++;
 }
 
@@ -380,6 +397,7 @@ static void want_more(naq_worker *w, int64_t now) {
     if (w->o.max_jobs > 0 && want > w->o.max_jobs - w->begun)
         want = (int)(w->o.max_jobs - w->begun);
     naq_credit_share(w->pulls, w->n_pulls, want, now);
+    naq_worker_gates_want(w, takers - ready < want ? takers - ready : want, want, now);
     naq_mover_want(&w->mover, now);
 }
 
@@ -394,6 +412,7 @@ static void drain(naq_worker *w, naq_stopped why) {
     atomic_store(&w->heartbeat.stopping, true);
     offer_fresh(w);
     withdraw(w, INT_MAX);
+    naq_worker_gates_drain(w);
     naq_slots_shut(&w->slots);
     if (why == NAQ_STOPPED_SIGNAL)
         naq_log(NAQ_INFO, "worker %s: draining, jobs that still run: %d", w->id, w->used);
@@ -416,6 +435,7 @@ static bool nothing_left(naq_worker *w, int64_t now) {
     for (int i = 0; i < w->n_pulls; i++) {
         naq_consumer_info info;
         naq_err err;
+        if (w->gates[i / NAQ_PRIORITIES].paused) continue; /* nothing of it will run */
         if (naq_consumer_look(w->conn, stream, w->pulls[i].consumer, &info, &err) != NAQ_OK)
             return false;
         if (info.pending > 0 || info.ack_pending > 0) return false;
@@ -484,6 +504,7 @@ static int64_t next_deadline(naq_worker *w, int64_t now) {
     for (int i = 0; i < w->n_pulls; i++)
         at = earlier(at, naq_pull_deadline(&w->pulls[i], now));
     at = earlier(at, naq_credit_deadline(&w->credit, now));
+    at = earlier(at, naq_worker_gates_deadline(w, now));
     if (w->used > 0) at = earlier(at, w->leases_ms + w->ack_wait_ms / 12 + 1);
     if (w->storing > 0) at = earlier(at, w->swept_ms + SWEEP_MS);
     if (w->draining) at = earlier(at, w->drain_until_ms);
@@ -495,7 +516,8 @@ static int64_t next_deadline(naq_worker *w, int64_t now) {
 
 bool naq_worker_busy(void *ctx) {
     naq_worker *w = ctx;
-    return atomic_load(&w->slots.n_done) > 0 || (atomic_load(&w->stop) > 0 && !w->draining);
+    return atomic_load(&w->slots.n_done) > 0 || atomic_load(&w->control_news) ||
+           (atomic_load(&w->stop) > 0 && !w->draining);
 }
 
 naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) {
@@ -503,6 +525,7 @@ naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) 
             w->o.n_queues);
     for (;;) {
         int64_t now = naq_mono_ms();
+        naq_worker_gates_turn(w, now);
         offer_fresh(w);
         take_back(w);
         store_again(w, now);

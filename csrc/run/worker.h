@@ -7,13 +7,14 @@
 #define NAQ_RUN_WORKER_H
 
 #include "nats/conn.h"
+#include "run/setting.h"
 #include "run/vm.h"
 
 typedef struct naq_worker_options {
     const naq_conn_options *connect;
     const char *prefix;
     const char *const *queues;
-    const int64_t *ack_waits_ms; /* one a queue; 0, and NULL: ack_wait_ms */
+    const naq_setting *settings; /* one a queue: what this worker's configuration says */
     int n_queues;
     int threads;
     const char *name; /* NULL: the host's */

@@ -54,8 +54,8 @@ static naq_status open_signals(naq_worker *w, naq_err *err) {
     return NAQ_OK;
 }
 
-static int64_t wanted_ack_wait(const naq_worker *w, int queue) {
-    int64_t own = w->o.ack_waits_ms != NULL ? w->o.ack_waits_ms[queue] : 0;
+static int64_t wanted_ack_wait(naq_worker *w, int queue) {
+    int64_t own = naq_control_setting(&w->control, queue).ack_wait_ms;
     return own > 0 ? own : w->o.ack_wait_ms;
 }
 
@@ -92,6 +92,7 @@ static void init_pulls(naq_worker *w) {
         (void)snprintf(consumer, sizeof consumer, "%s_%s", w->o.queues[i / NAQ_PRIORITIES],
                        NAQ_PRIORITY_NAMES[i % NAQ_PRIORITIES]);
         naq_pull_init(&w->pulls[i], w->loop, (uint16_t)i, stream, consumer);
+        if (i % NAQ_PRIORITIES == 0) w->gates[i / NAQ_PRIORITIES].pulls = &w->pulls[i];
     }
     for (int k = 0; k < NAQ_RESULT_CLASSES; k++)
         naq_results_subject(w->o.prefix, (naq_result_class)k, w->record_subjects[k],
@@ -187,6 +188,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     if (status == NAQ_OK) status = naq_layout_ensure(w->conn, &layout, NULL, NULL, err);
     if (status == NAQ_OK)
         status = naq_doubt_open(&w->doubt, w->conn, o->prefix, o->queues, o->n_queues, err);
+    if (status == NAQ_OK) status = naq_worker_open_gates(w, err);
     if (status == NAQ_OK) status = open_consumers(w, err);
     if (status == NAQ_OK) {
         init_pulls(w);
@@ -208,6 +210,7 @@ void naq_worker_close(naq_worker *w) {
     if (w->slots.all != NULL) naq_slots_shut(&w->slots);
     naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
     naq_crew_close(&w->crew);
+    naq_worker_close_gates(w);
     naq_loop_close(w->loop, FLUSH_MS); /* the last acks are on their way before the process ends */
     naq_doubt_close(&w->doubt);
     naq_pool_release(w->conn);

@@ -4,8 +4,10 @@
 #define NAQ_RUN_WORKER_STATE_H
 
 #include "run/credit.h"
+#include "run/control.h"
 #include "run/crew.h"
 #include "run/doubt.h"
+#include "run/gate.h"
 #include "run/heartbeat.h"
 #include "run/mover.h"
 #include "run/watchdog.h"
@@ -34,6 +36,12 @@ struct naq_worker {
     int storing;
     long begun; /* jobs accepted, for max_jobs */
     naq_credit credit;
+    naq_control control; /* settings of the queues */
+    naq_quotas quotas;   /* this worker's share of their limits */
+    naq_gate *gates;     /* one a queue */
+    int n_gated;         /* queues that are paused or limited: nothing else costs anything */
+    unsigned settings_version;
+    atomic_bool control_news; /* settings or quotas have changed */
     int64_t swept_ms, leases_ms, burst_look_ms;
     naq_doubt doubt;
     atomic_int stop; /* requests to stop: 1 drains */
@@ -45,6 +53,22 @@ struct naq_worker {
     atomic_bool consumers_wanted; /* one is gone: they have to be made again */
     atomic_bool repaired;         /* consumers were made again: pulls may be sent */
 };
+
+/* worker.c's, for worker_gates.c. */
+void naq_worker_begin(naq_worker *w, naq_slot *slot); /* a delivered job is to be offered */
+void naq_worker_give_back(naq_worker *w, naq_slot *slot, int64_t delay_ms);
+
+/* worker_gates.c: queues that are paused or limited. I/O thread, but for _open and _close. */
+naq_status naq_worker_open_gates(naq_worker *w, naq_err *err);
+void naq_worker_close_gates(naq_worker *w);
+/* Follow settings that changed; begin what was held; give back what was held for too long. */
+void naq_worker_gates_turn(naq_worker *w, int64_t now);
+/* A job of a gated queue was delivered: it begins, is held, or given back. */
+void naq_worker_gate_delivered(naq_worker *w, naq_slot *slot);
+void naq_worker_gates_want(naq_worker *w, int idle, int want, int64_t now);
+/* All that is held goes back, nothing more is wanted. */
+void naq_worker_gates_drain(naq_worker *w);
+int64_t naq_worker_gates_deadline(naq_worker *w, int64_t now);
 
 /* The loop's handlers. */
 void naq_worker_delivered(void *ctx, naq_msg *m);

@@ -280,7 +280,8 @@ function conn:browse(stream, opts) end
 ---@field failed_age number?     of the store of dead letters, as in ensure_layout
 ---@field failed_bytes integer?
 ---@field ack_wait number        seconds, for consumers that do not exist yet
----@field ack_waits table<string, number>?  the same for single queues
+---@field settings table<string, {ack_wait: number?, concurrency: integer?, rate: number?, paused: boolean?}>?
+---  what the configuration says of single queues; rate: jobs a second
 ---@field heartbeat_interval number
 ---@field ttl number
 ---@field max_crashes integer

@@ -2,6 +2,7 @@
 --
 -- enqueue() is hot: no closures, one table (the handle) and three strings a call, and no option check
 -- where no options are given.
+local control = require("naq.control")
 local core = require("naq.core")
 local errors = require("naq.errors")
 local jetstream_api = require("naq.jetstream_api")
@@ -9,6 +10,7 @@ local job = require("naq.job")
 local lookup = require("naq.lookup")
 local options = require("naq.options")
 local policy = require("naq.policy")
+local waiting = require("naq.waiting")
 local workers = require("naq.workers")
 
 -- Payloads up to here fit any server's limits.
@@ -292,6 +294,80 @@ function Queue:purge()
   return removed
 end
 
+-- What the others answer, as this queue's.
+local function answer(self, value, message, code)
+  if value == nil then return nil, context(self, message), code end
+  return value
+end
+
+--- What is set for this queue in NATS; {} when nothing is. Where it says nothing, a worker's
+--- configuration holds (queues.configs.NAME).
+---@return naq.QueueSettings? settings, string? message, naq.Code? code
+function Queue:settings()
+  local settings, message, code = answer(self, control.settings(self.client:use(2), self.name))
+  return settings, message, code
+end
+
+--- Change settings of this queue, for all workers; the others stay. naq.null unsets one. Workers follow
+--- within a second.
+---@param changes naq.QueueSettings
+---@return naq.QueueSettings? settings  all that is set now
+---@return string? message, naq.Code? code
+function Queue:configure(changes)
+  local client = self.client:use(2)
+  control.check(changes, 2)
+  local settings, message, code = answer(self, control.configure(client, self.name, changes))
+  return settings, message, code
+end
+
+local function set_paused(self, client, paused)
+  local settings, message, code = answer(self, control.configure(client, self.name, { paused = paused }))
+  if not settings then return nil, message, code end
+  return true
+end
+
+--- No job of this queue is started from now on, until resume(): it takes jobs, what runs goes on.
+---@return true? done, string? message, naq.Code? code
+function Queue:pause()
+  local done, message, code = set_paused(self, self.client:use(2), true)
+  return done, message, code
+end
+
+---@return true? done, string? message, naq.Code? code
+function Queue:resume()
+  local done, message, code = set_paused(self, self.client:use(2), false)
+  return done, message, code
+end
+
+--- The jobs that wait, in the order in which they were stored, `limit` of them (50), behind the one with
+--- the id or seq `after`. Touches nothing, and costs the same wherever it begins.
+---@param limit? integer
+---@param after? string|integer
+---@return naq.WaitingJob[]? jobs, string? message, naq.Code? code  JOB_NOT_FOUND: no job `after` waits
+function Queue:peek(limit, after)
+  local client = self.client:use(2)
+  if limit == nil then limit = 50 end
+  if type(limit) ~= "number" or limit < 1 or limit % 1 ~= 0 then
+    error("peek takes a whole number of jobs from 1", 2)
+  end
+  if after ~= nil and type(after) ~= "string" and type(after) ~= "number" then
+    error("peek goes on after a job's id or seq", 2)
+  end
+  local jobs, message, code = answer(self, waiting.peek(client, self.name, limit, after))
+  return jobs, message, code
+end
+
+--- Take one waiting job away, as if it had never been enqueued.
+---@param id string
+---@return true? deleted, string? message, naq.Code? code
+---        JOB_NOT_FOUND; INVALID: it does not wait here, or a worker has got it already
+function Queue:delete(id)
+  local client = self.client:use(2)
+  if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), 2) end
+  local deleted, message, code = answer(self, waiting.delete(client, self.name, id))
+  return deleted, message, code
+end
+
 -- Jobs of one priority: not delivered yet, and delivered but not acked. A queue that nobody has served
 -- has no consumer; its messages are counted.
 local function count_priority(self, priority)
@@ -328,8 +404,13 @@ function Queue:stats()
     stats.pending, stats.running = stats.pending + pending, stats.running + running
   end
 
+  local paused, message, code = control.paused(client, self.name)
+  if paused == nil then return nil, context(self, message), code end
+  stats.paused = paused
+
   local filter = ("%s.f.%s.*"):format(client.prefix, self.name)
-  local failed, message, code = jetstream_api.count_subjects(client.conn, client.prefix .. "_failed", filter)
+  local failed
+  failed, message, code = jetstream_api.count_subjects(client.conn, client.prefix .. "_failed", filter)
   if not failed and code ~= errors.KEY_NOT_FOUND then return nil, context(self, message), code end
   stats.failed = failed or 0
 

@@ -5,6 +5,7 @@ local core = require("naq.core")
 local errors = require("naq.errors")
 local options = require("naq.options")
 local policy = require("naq.policy")
+local quantity = require("naq.quantity")
 
 local worker = {}
 
@@ -52,10 +53,16 @@ local function queue_policies(configs)
   return found
 end
 
-local function ack_waits(configs)
+-- What the core has to know of each queue.
+local function queue_settings(configs)
   local found = {}
   for name, settings in pairs(configs) do
-    found[name] = settings.ack_wait
+    found[name] = {
+      ack_wait = settings.ack_wait,
+      concurrency = settings.concurrency,
+      rate = settings.rate_limit and quantity.rate(settings.rate_limit),
+      paused = settings.paused,
+    }
   end
   return found
 end
@@ -123,7 +130,7 @@ function worker.new(given, level)
     failed_age = resolved.failed.max_age,
     failed_bytes = resolved.failed.max_bytes,
     ack_wait = resolved.queues.ack_wait,
-    ack_waits = ack_waits(resolved.queues.configs),
+    settings = queue_settings(resolved.queues.configs),
     heartbeat_interval = resolved.workers.heartbeat_interval,
     ttl = resolved.workers.ttl,
     max_crashes = resolved.workers.max_crashes,

@@ -17,7 +17,12 @@ local COMMANDS = {
   { "enqueue", "put a job on a queue", "naq.cli.enqueue" },
   { "job", "one job: its state, its result, running it again", "naq.cli.job",
     group = { "show", "result", "retry" } },
-  { "queue", "queues: list, count, empty", "naq.cli.queue", group = { "list", "stats", "purge" } },
+  {
+    "queue",
+    "queues: list, count, look at, pause, limit, empty",
+    "naq.cli.queue",
+    group = { "list", "stats", "peek", "delete", "pause", "resume", "set", "purge" },
+  },
   { "failed", "dead letters: jobs that were given up", "naq.cli.failed",
     group = { "list", "show", "retry", "discard" } },
   { "workers", "the live workers", "naq.cli.workers" },

@@ -1,11 +1,15 @@
 -- `naq queue`: queues as a whole: `list` them, count what is on them (`stats`), empty them
--- (`purge`).
+-- (`purge`). What concerns single jobs and settings is in queue_control.lua.
 
+local control = require("naq.cli.queue_control")
 local exit = require("naq.cli.exit")
 local output = require("naq.cli.output")
 local session = require("naq.cli.session")
 
 local queue = {}
+for name, command in pairs(control) do
+  if type(command) == "table" then queue[name] = command end
+end
 
 local KEYS = { "queue", "pending", "running", "delayed", "failed", "paused", "workers" }
 
@@ -25,6 +29,11 @@ local COLUMNS = {
   { title = "RUNNING", value = number("running"), right = true },
   { title = "DELAYED", value = number("delayed"), right = true },
   { title = "FAILED", value = number("failed"), right = true, style = failed_style },
+  {
+    title = "PAUSED",
+    value = function(row) return row.paused and "yes" or "no" end,
+    style = function(row) return row.paused and "yellow" or nil end,
+  },
   { title = "WORKERS", value = number("workers"), right = true, style = workers_style },
 }
 
@@ -40,18 +49,10 @@ local function print_stats(args, rows)
   end
 end
 
--- A name that cannot be a queue is the user's mistake, not the server's answer.
-local function open(client, name, command)
-  if not require("naq.core").valid_id(name) then
-    exit.usage(("'%s' is not a queue name: 1 to 64 of A-Z a-z 0-9 _ -"):format(name), command)
-  end
-  return client:queue(name)
-end
-
 local function stats_of(client, names, command)
   local rows = {}
   for i, name in ipairs(names) do
-    rows[i] = exit.check(open(client, name, command):stats())
+    rows[i] = exit.check(control.open(client, name, command):stats())
   end
   return rows
 end
@@ -108,7 +109,7 @@ function queue.purge.run(args)
   end
   return session.with(args, function(client)
     for _, name in ipairs(args.queue) do
-      local purged = exit.check(open(client, name, args.command):purge())
+      local purged = exit.check(control.open(client, name, args.command):purge())
       if args.json then
         output.object({ "queue", "purged" }, { queue = name, purged = purged })
       else

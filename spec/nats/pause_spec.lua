@@ -1,0 +1,108 @@
+-- Queues that are paused: what workers do about it, and how it is seen.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local eventually, naq = support.eventually, support.naq
+
+local ROOT = support.root
+
+describe("a paused queue", function()
+  local at = support.scene()
+  local client, queue, side, server
+  before_each(function() client, queue, side, server = at:begin() end)
+  after_each(function() at:finish() end)
+
+  local function says(worker, text, seconds)
+    eventually(function() return worker:log():find(text, 1, true), worker:log() end, seconds, text)
+  end
+
+  local function counts()
+    local stats = assert(queue:stats())
+    return stats.pending + stats.running, stats.paused
+  end
+
+  it("takes jobs and starts none, told apart from an empty one", function()
+    local worker = at:worker()
+    assert(queue:enqueue("mark", side:args())):wait(10)
+    assert.is_true(queue:pause())
+    says(worker, "paused", 1)
+    for _ = 1, 20 do
+      assert(queue:enqueue("mark", side:args()))
+    end
+    local n, paused = counts()
+    assert.same({ 20, true }, { n, paused })
+    local _, ran = side:runs()
+    assert.equal(1, ran)
+    assert.is_true(queue:resume())
+    side:reaches(21, 5)
+    n, paused = counts()
+    assert.is_false(paused)
+    assert.is_true(n <= 4)
+  end)
+
+  it("gives back what was fetched and not begun; what runs goes on", function()
+    local worker = at:worker({ threads = 2 })
+    at:enqueue(3000, function() return { "mark", side:args() } end) -- quick ones: it fetches ahead
+    side:reaches(500, 20)
+    local asked = core.mono()
+    assert(queue:pause())
+    says(worker, "paused", 1)
+    assert.is_true(core.mono() - asked < 1)
+    local _, before = side:runs()
+    -- A second worker leaves alone what the first gave back.
+    local second = at:worker({ threads = 2 })
+    says(second, "paused", 5)
+    local _, after = side:runs()
+    assert.is_true(after - before <= 4, ("%d jobs began after the pause"):format(after - before))
+    assert.is_true(after < 3000)
+    assert.equal(3000 - after, #assert(queue:peek(3000)))
+    assert(queue:resume())
+    side:reaches(3000, 20)
+    local _, all = side:runs()
+    assert.equal(3000, all)
+  end)
+
+  it("stays so through restarts of worker and server", function()
+    assert(queue:pause())
+    server:halt()
+    server:restart()
+    eventually(function() return queue:enqueue("mark", side:args()) end, 10)
+    local worker = at:worker()
+    says(worker, "paused", 5)
+    assert.equal(1, (counts()))
+    server:halt()
+    server:restart()
+    says(worker, "connected again", 10)
+    eventually(function() return queue:enqueue("mark", side:args()) end, 10)
+    local _, ran = side:runs()
+    assert.equal(0, ran)
+    assert(queue:resume())
+    side:reaches(2, 10)
+  end)
+
+  it("holds no burst worker up", function()
+    assert(queue:enqueue("mark", side:args()))
+    assert(queue:pause())
+    local status, _, errors =
+      naq("-u", server.url, "worker", queue.name, "--burst", "--jobs", ROOT .. "/spec/crash/jobs/marks.lua")
+    assert.equal(0, status, errors)
+    assert.equal(1, (counts()))
+  end)
+
+  it("may be paused by a file, as long as nothing is set in NATS", function()
+    local file = side.dir .. "/naq.yaml"
+    local f = assert(io.open(file, "wb"))
+    f:write(("queues:\n  configs:\n    %s: {paused: true}\n"):format(queue.name))
+    f:close()
+    local worker = at:worker({ args = { "--config", file } })
+    says(worker, "paused", 5)
+    local _, out = naq("-u", server.url, "--config", file, "queue", "stats", queue.name, "--json")
+    assert.is_true(core.decode(out).paused)
+    assert(queue:enqueue("mark", side:args()))
+    assert(queue:resume())
+    side:reaches(1, 5)
+    says(worker, "paused is set in NATS", 5)
+    local _, said = worker:log():gsub("paused is set in NATS", "")
+    assert.equal(1, said)
+  end)
+end)
