@@ -84,6 +84,8 @@ static void set_doing(naq_hand *h, const naq_slot *slot, int64_t now_us) {
     if (slot != NULL && !slot->bad_address) {
         n = slot->address.id.len;
         memcpy(seat->doing.id, slot->address.id.at, n);
+        memcpy(seat->doing.queue, slot->address.queue.at, slot->address.queue.len);
+        seat->doing.queue[slot->address.queue.len] = '\0';
         seat->doing.started_us = now_us;
     }
     seat->doing.id[n] = '\0';

@@ -45,6 +45,7 @@ void naq_crew_close(naq_crew *crew);
 /* What a seat's thread does now. Any thread. */
 typedef struct naq_doing {
     char id[NAQ_ID_TEXT]; /* "" when idle */
+    char queue[NAQ_ID_TEXT];
     int64_t started_us;
 } naq_doing;
 void naq_crew_look(naq_crew *crew, int seat, naq_doing *out);

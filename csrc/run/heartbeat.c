@@ -9,14 +9,18 @@
 #include "base/log.h"
 #include "nats/kv.h"
 
-/* "id","id": the jobs that run here now. */
-static bool put_running(naq_heartbeat *h, naq_buf *b) {
+/* The jobs that run here now: "id","id" for the record, {"id","queue"} for who asks. */
+static bool put_running(naq_heartbeat *h, bool queues, naq_buf *b) {
     bool any = false;
     for (int i = 0; i < h->crew->n; i++) {
         naq_doing doing;
         naq_crew_look(h->crew, i, &doing);
         if (doing.id[0] == '\0') continue;
-        naq_buf_printf(b, "%s\"%s\"", any ? "," : "", doing.id);
+        naq_buf_puts(b, any ? "," : "");
+        if (queues)
+            naq_buf_printf(b, "{\"id\":\"%s\",\"queue\":\"%s\"}", doing.id, doing.queue);
+        else
+            naq_buf_printf(b, "\"%s\"", doing.id);
         any = true;
     }
     return any;
@@ -31,7 +35,7 @@ static void put_record(naq_heartbeat *h, naq_buf *b) {
     for (int i = 0; i < h->n_queues; i++)
         naq_buf_printf(b, "%s\"%s\"", i > 0 ? "," : "", h->queues[i]);
     naq_buf_printf(b, "],\"threads\":%d,\"running\":[", h->crew->n);
-    bool busy = put_running(h, b);
+    bool busy = put_running(h, false, b);
     const char *state = atomic_load(&h->stopping) ? "stopping" : busy ? "busy" : "idle";
     naq_buf_printf(b, "],\"state\":\"%s\",\"done\":%ld,\"failed\":%ld,\"started_at\":", state,
                    atomic_load(&h->done), atomic_load(&h->failed));
@@ -73,7 +77,7 @@ static void respond(void *ctx, const char *data, size_t len, naq_buf *out) {
     naq_heartbeat *h = ctx;
     if (len == 0) {
         naq_buf_printf(out, "{\"worker\":\"%s\",\"jobs\":[", h->worker_id);
-        (void)put_running(h, out);
+        (void)put_running(h, true, out);
         naq_buf_puts(out, "]}");
         return;
     }

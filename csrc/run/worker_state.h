@@ -3,8 +3,8 @@
 #ifndef NAQ_RUN_WORKER_STATE_H
 #define NAQ_RUN_WORKER_STATE_H
 
-#include "run/credit.h"
 #include "run/control.h"
+#include "run/credit.h"
 #include "run/crew.h"
 #include "run/doubt.h"
 #include "run/gate.h"

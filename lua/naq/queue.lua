@@ -10,8 +10,8 @@ local job = require("naq.job")
 local lookup = require("naq.lookup")
 local options = require("naq.options")
 local policy = require("naq.policy")
+local queue_stats = require("naq.queue_stats")
 local waiting = require("naq.waiting")
-local workers = require("naq.workers")
 
 -- Payloads up to here fit any server's limits.
 local LARGE = 500
@@ -368,66 +368,11 @@ function Queue:delete(id)
   return deleted, message, code
 end
 
--- Jobs of one priority: not delivered yet, and delivered but not acked. A queue that nobody has served
--- has no consumer; its messages are counted.
-local function count_priority(self, priority)
-  local client = self.client
-  local stream = client.prefix .. "_jobs"
-  local consumer = ("%s.%s_%s"):format(stream, self.name, priority)
-  local info, message, code = jetstream_api.call(client.conn, "CONSUMER.INFO", consumer)
-  if info then return info.num_pending or 0, info.num_ack_pending or 0 end
-  if code ~= errors.KEY_NOT_FOUND then return nil, message, code end
-  local count
-  count, message, code = jetstream_api.count_subjects(client.conn, stream, self.subjects[priority] .. "*")
-  if count then return count, 0 end
-  if code == errors.KEY_NOT_FOUND then return 0, 0 end
-  return nil, message, code
-end
-
----@class naq.QueueStats
----@field queue string
----@field pending integer
----@field running integer   given to workers and not finished
----@field delayed integer?  absent where the delayed store is too large to be read for it
----@field failed integer    dead letters
----@field paused boolean
----@field workers integer   live workers that serve it
-
 --- How the queue stands; shape as `naq queue stats --json`.
 ---@return naq.QueueStats? stats, string? message, naq.Code? code
 function Queue:stats()
-  local client = self.client:use(2)
-  local stats = { queue = self.name, pending = 0, running = 0, paused = false, workers = 0 }
-  for _, priority in ipairs(job.PRIORITIES) do
-    local pending, running, code = count_priority(self, priority)
-    if not pending then return nil, context(self, running), code end
-    stats.pending, stats.running = stats.pending + pending, stats.running + running
-  end
-
-  local paused, message, code = control.paused(client, self.name)
-  if paused == nil then return nil, context(self, message), code end
-  stats.paused = paused
-
-  local filter = ("%s.f.%s.*"):format(client.prefix, self.name)
-  local failed
-  failed, message, code = jetstream_api.count_subjects(client.conn, client.prefix .. "_failed", filter)
-  if not failed and code ~= errors.KEY_NOT_FOUND then return nil, context(self, message), code end
-  stats.failed = failed or 0
-
-  local delayed
-  delayed, message, code = lookup.delayed_by_queue(client)
-  if code then return nil, context(self, message), code end
-  if delayed then stats.delayed = delayed[self.name] or 0 end
-
-  local list
-  list, message, code = workers.list(client)
-  if not list then return nil, context(self, message), code end
-  for _, worker in ipairs(list) do
-    for _, served in ipairs(worker.queues or {}) do
-      if served == self.name and not worker.stale then stats.workers = stats.workers + 1 end
-    end
-  end
-  return stats
+  local stats, message, code = answer(self, queue_stats.of(self.client:use(2), self.name))
+  return stats, message, code
 end
 
 return queue

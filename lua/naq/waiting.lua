@@ -5,13 +5,9 @@ local errors = require("naq.errors")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
-local workers = require("naq.workers")
+local running = require("naq.running")
 
 local waiting = {}
-
--- How long workers may take to say what they run. One that has died since its last heartbeat costs all
--- of it.
-local ANSWER_SECONDS = 0.25
 
 ---@class naq.WaitingJob
 ---@field id string
@@ -22,28 +18,6 @@ local ANSWER_SECONDS = 0.25
 ---@field enqueued_at number?
 ---@field attempt integer
 ---@field seq integer       where it stands in the stream: what `after` takes
-
--- The ids of all jobs that run, as their workers say.
-local function running(client)
-  local list, message, code = workers.list(client)
-  if not list then return nil, message, code end
-  local living, ids = 0, {}
-  for _, worker in ipairs(list) do
-    if not worker.stale then living = living + 1 end
-  end
-  if living == 0 then return ids end
-  local answers
-  answers, message, code =
-    client.conn:request_many(client.prefix .. ".w.running", "", living, ANSWER_SECONDS)
-  if not answers then return nil, message, code end
-  for _, text in ipairs(answers) do
-    local answer = core.decode(text)
-    for _, id in ipairs(type(answer) == "table" and answer.jobs or {}) do
-      ids[id] = true
-    end
-  end
-  return ids
-end
 
 -- The number behind which to begin.
 local function position(client, name, after)
@@ -87,7 +61,7 @@ function waiting.peek(client, name, limit, after)
   local at, message, code = position(client, name, after)
   if not at then return nil, message, code end
   local busy
-  busy, message, code = running(client)
+  busy, message, code = running.jobs(client)
   if not busy then return nil, message, code end
   local filter = ("%s.q.%s.*.*"):format(client.prefix, name)
   local jobs = {}
@@ -110,7 +84,9 @@ end
 local function may_be_fetched(client, name, priority, seq)
   local consumer = ("%s_jobs.%s_%s"):format(client.prefix, name, priority)
   local info, message, code = jetstream_api.call(client.conn, "CONSUMER.INFO", consumer)
-  if info then return (tonumber(info.delivered.stream_seq) or 0) >= seq and (info.num_ack_pending or 0) > 0 end
+  if info then
+    return (tonumber(info.delivered.stream_seq) or 0) >= seq and (info.num_ack_pending or 0) > 0
+  end
   if code == errors.KEY_NOT_FOUND then return false end
   return nil, message, code
 end

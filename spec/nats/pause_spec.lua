@@ -8,8 +8,11 @@ local ROOT = support.root
 
 describe("a paused queue", function()
   local at = support.scene()
-  local client, queue, side, server
-  before_each(function() client, queue, side, server = at:begin() end)
+  local queue, side, server
+  before_each(function()
+    local _
+    _, queue, side, server = at:begin()
+  end)
   after_each(function() at:finish() end)
 
   local function says(worker, text, seconds)
