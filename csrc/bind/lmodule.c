@@ -6,6 +6,7 @@
 
 #include "bind/lcodec.h"
 #include "bind/lconn.h"
+#include "bind/lcron.h"
 #include "bind/lletter.h"
 #include "bind/lsystem.h"
 #include "bind/lwatch.h"
@@ -25,6 +26,7 @@ static const luaL_Reg CORE[] = {
     {"payload", lnaq_core_payload},
     {"letter", lnaq_core_letter},
     {"revive", lnaq_core_revive},
+    {"cron_next", lnaq_cron_next},
     {"connect", lnaq_connect},
     {"connection_stats", lnaq_connection_stats},
     {"close_connections", lnaq_close_connections},

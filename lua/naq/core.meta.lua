@@ -52,6 +52,15 @@ function core.cpu_count() end           ---@return integer
 function core.configure_log(opts) end
 function core.log(level, text) end
 
+--- When a cron expression matches: the first times after `after` (now), whole seconds since 1970. Fewer than
+--- asked for when there are no more.
+---@param expression string
+---@param timezone? string  an IANA name; UTC
+---@param after? number
+---@param count? integer    1; at most 10000
+---@return integer[]? times, string? message, string? code  INVALID, with the position of the fault
+function core.cron_next(expression, timezone, after, count) end
+
 -- processes (the command line and the specs) -------------------------------------------------------
 --- Start a program: a process group of its own, standard input closed to it, no other files inherited,
 --- signals as in a fresh process. stdout and stderr: nil (inherited) or a file path, appended to. env:

@@ -31,7 +31,7 @@ local LUA_ROWS = {
   { "connection_paths" },
   { "connection_holder" },
   { "connection_scan" },
-  { "errors", "quantity", "server_urls", "version" },
+  { "errors", "moment", "quantity", "server_urls", "version" },
   { "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
   { "policy", "config_table_nats", "message", "subject", "jetstream_schema", "event_handlers" },
@@ -61,8 +61,8 @@ local LUA_ROWS = {
   { "cli.parser" },
   { "cli.session" },
   { "cli.checks", "cli.queue_control" },
-  { "cli.config", "cli.connections", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.server", "cli.worker",
-    "cli.workers" },
+  { "cli.config", "cli.connections", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.schedule", "cli.server",
+    "cli.worker", "cli.workers" },
   { "cli.enqueue", "cli.failed" }, -- print what `naq job` prints
   { "cli.init" },
 }

@@ -25,6 +25,7 @@ local COMMANDS = {
   },
   { "failed", "dead letters: jobs that were given up", "naq.cli.failed",
     group = { "list", "show", "retry", "discard" } },
+  { "schedule", "recurring schedules", "naq.cli.schedule", group = { "next" } },
   { "workers", "the live workers", "naq.cli.workers" },
   { "server", "a local nats-server with JetStream, for development", "naq.cli.server" },
   { "run", "run a Lua program with naq on its path", "naq.cli.run" },
