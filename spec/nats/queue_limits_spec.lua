@@ -1,0 +1,140 @@
+-- Concurrency and rate of a queue, kept by all workers together.
+
+local core = require("naq.core")
+local spans = require("spec.support.spans")
+local support = require("spec.support")
+local eventually = support.eventually
+
+local FILE = support.root .. "/spec/nats/span_jobs.lua"
+local PRIORITIES = { "low", "normal", "high" }
+
+describe("a limited queue", function()
+  local at = support.scene()
+  local queue, side
+  before_each(function()
+    local _
+    _, queue, side = at:begin()
+  end)
+  after_each(function() at:finish() end)
+
+  local function worker(options)
+    options = options or {}
+    options.jobs = { FILE }
+    return at:worker(options)
+  end
+
+  local function fill(count, seconds)
+    return at:enqueue(count, function(i)
+      return { "span", { trail = side.path, seconds = seconds }, { priority = PRIORITIES[i % 3 + 1] } }
+    end)
+  end
+
+  local function ended() -- how many
+    local n = 0
+    for _, event in ipairs(spans.read(side.path)) do
+      if event.kind == "E" then n = n + 1 end
+    end
+    return n
+  end
+
+  local function all_end(count, seconds)
+    eventually(function() return ended() >= count, ended() end, seconds, count .. " jobs to end")
+  end
+
+  it("never runs more jobs than its concurrency, on four workers", function()
+    assert(queue:configure({ concurrency = 3 }))
+    fill(120, 0.02)
+    for _ = 1, 4 do
+      worker()
+    end
+    all_end(120, 30)
+    local events = spans.read(side.path)
+    assert.equal(3, spans.most(events))
+    assert.equal(120, #spans.starts(events))
+  end)
+
+  it("uses its concurrency to the full, one after the other when it is 1", function()
+    assert(queue:configure({ concurrency = 1 }))
+    fill(60, 0.01)
+    local first, second = worker(), worker()
+    all_end(60, 30)
+    local events = spans.read(side.path)
+    local times = spans.starts(events)
+    assert.equal(1, spans.most(events))
+    -- Ten milliseconds each, and what lies between them.
+    assert.is_true(times[60] - times[1] < 3, times[60] - times[1])
+    assert.truthy(first and second)
+  end)
+
+  it("may be limited, widened and freed while jobs run", function()
+    worker({ threads = 8 })
+    worker({ threads = 8 })
+    fill(300, 0.05)
+    eventually(function() return ended() > 20 end, 10)
+    assert(queue:configure({ concurrency = 2 }))
+    local from = core.now() + 1
+    eventually(function() return core.now() > from + 0.5 end, 3)
+    local limited = {}
+    for _, event in ipairs(spans.read(side.path)) do
+      if event.at > from then limited[#limited + 1] = event end
+    end
+    assert.is_true(spans.most(limited) <= 2, spans.most(limited))
+    assert(queue:configure({ concurrency = 6 }))
+    from = core.now() + 0.3
+    eventually(function() return core.now() > from + 0.5 end, 3)
+    limited = {}
+    for _, event in ipairs(spans.read(side.path)) do
+      if event.at > from then limited[#limited + 1] = event end
+    end
+    assert.equal(6, spans.most(limited))
+    assert(queue:configure({ concurrency = require("naq").null }))
+    all_end(300, 10)
+  end)
+
+  it("starts as many jobs a second as its rate, within 5 % over ten seconds on four workers", function()
+    assert(queue:configure({ rate_limit = "100/s" }))
+    for _ = 1, 4 do
+      worker()
+    end
+    fill(1300)
+    eventually(function() return ended() >= 1150 end, 20, "1150 jobs to end")
+    local times = spans.starts(spans.read(side.path))
+    local first = times[1]
+    local n = 0
+    for _, t in ipairs(times) do
+      if t < first + 10 then n = n + 1 end
+    end
+    assert.is_true(n >= 950 and n <= 1050, n .. " in ten seconds")
+  end)
+
+  it("keeps a slow rate: one at a time, none at once", function()
+    assert(queue:configure({ rate_limit = "240/m" }))
+    for _ = 1, 3 do
+      worker()
+    end
+    fill(12)
+    all_end(12, 10)
+    local times = spans.starts(spans.read(side.path))
+    local whole = times[12] - times[1]
+    assert.is_true(whole > 2.5 and whole < 3.1, whole)
+  end)
+
+  it("takes the high ones first, and the low ones too", function()
+    assert(queue:configure({ concurrency = 1 }))
+    local ids = fill(90, 0.002)
+    local priority = {}
+    for i, id in ipairs(ids) do
+      priority[id] = PRIORITIES[i % 3 + 1]
+    end
+    worker()
+    all_end(90, 20)
+    local _, order = spans.starts(spans.read(side.path))
+    local high, low = 0, 0
+    for i = 1, 40 do
+      if priority[order[i]] == "high" then high = high + 1 end
+      if priority[order[i]] == "low" then low = low + 1 end
+    end
+    assert.is_true(high >= 29, high .. " high among the first 40")
+    assert.is_true(low >= 3, low .. " low among the first 40")
+  end)
+end)
