@@ -115,9 +115,9 @@ static const struct {
     const char *name;
     int number;
 } SIGNALS[] = {
-    {"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT},   {"STOP", SIGSTOP},
-    {"CONT", SIGCONT}, {"HUP", SIGHUP},   {"QUIT", SIGQUIT}, {"USR1", SIGUSR1},
-    {"USR2", SIGUSR2}, {"ABRT", SIGABRT}, {"SEGV", SIGSEGV}, {"PIPE", SIGPIPE},
+    {"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT},   {"STOP", SIGSTOP}, {"CONT", SIGCONT},
+    {"TSTP", SIGTSTP}, {"HUP", SIGHUP},   {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
+    {"ABRT", SIGABRT}, {"SEGV", SIGSEGV}, {"PIPE", SIGPIPE},
 };
 
 static int lnaq_kill(lua_State *L) {

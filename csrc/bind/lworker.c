@@ -59,7 +59,7 @@ static int worker_run(lua_State *L) {
     if (naq_worker_run(h->worker, &stats, &err) != NAQ_OK) return lnaq_fail(L, &err);
     /* Jobs still run on threads that cannot be stopped, in states that must not be closed under
      * them: nothing that exit() would do is safe. */
-    if (stats.why == NAQ_STOPPED_TIMEOUT || stats.why == NAQ_STOPPED_AT_ONCE) _exit(1);
+    if (stats.abandoned) _exit(1);
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, stats.done);
     lua_setfield(L, -2, "done");

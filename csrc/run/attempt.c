@@ -17,7 +17,7 @@ static void copy_text(char out[NAQ_ID_TEXT], naq_slice s) {
     out[n] = '\0';
 }
 
-static void begin(naq_attempt *a) {
+void naq_attempt_begin(naq_attempt *a) {
     naq_slot *slot = a->slot;
     memset(&a->job, 0, sizeof a->job);
     a->job.attempt = 1;
@@ -27,11 +27,19 @@ static void begin(naq_attempt *a) {
     a->enqueued_us = slot->stored_us;
     a->found_record = false;
     a->alone = false;
+    a->claimed = false;
     a->crashed_worker[0] = '\0';
     slot->verdict = NAQ_VERDICT_LEAVE;
 }
 
 /* False: given up meanwhile, a is being copied by the timekeeper. */
+/* The worker ends before the job did: back to the queue, as if this start had not been. */
+static void go_back(naq_attempt *a) {
+    naq_log(NAQ_WARNING, "job %s is cut off and given back: its worker ends", a->id);
+    naq_claim_undo(a);
+    a->slot->verdict = NAQ_VERDICT_RETURN;
+}
+
 static bool run(naq_attempt *a) {
     naq_slot *slot = a->slot;
     naq_call call = {.name = a->job.job,
@@ -66,6 +74,9 @@ static bool run(naq_attempt *a) {
     case NAQ_DID_CANCEL: /* who cancels writes the record before the job is stopped */
         slot->dropped = true;
         slot->verdict = NAQ_VERDICT_ACK;
+        break;
+    case NAQ_DID_CUT_OFF:
+        go_back(a);
         break;
     case NAQ_DID_LOSE:
         break;
@@ -141,7 +152,7 @@ static bool decode_ask_run(naq_attempt *a) {
 }
 
 bool naq_attempt_run(naq_attempt *a) {
-    begin(a);
+    naq_attempt_begin(a);
     if (!decode_ask_run(a)) return false;
     if (a->alone) naq_slots_together(a->at->slots);
     return true;
@@ -164,7 +175,9 @@ static const char *struck(naq_stop why) {
 
 void naq_attempt_give_up(naq_attempt *a, naq_stop why) {
     a->finished_us = naq_wall_us();
-    if (why == NAQ_STOP_CANCELLED) {
+    if (why == NAQ_STOP_CUT_OFF) {
+        go_back(a);
+    } else if (why == NAQ_STOP_CANCELLED) {
         a->slot->dropped = true;
         a->slot->verdict = NAQ_VERDICT_ACK;
     } else {

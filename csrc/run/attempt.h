@@ -21,6 +21,8 @@ typedef struct naq_bench {
     size_t max_payload;
 } naq_bench;
 
+enum { NAQ_CLAIM_TEXT = 768 };
+
 /* What an attempt knows about its job, gathered as it goes. Slices point into the slot's message.
  */
 typedef struct naq_attempt {
@@ -32,10 +34,16 @@ typedef struct naq_attempt {
     int64_t enqueued_us, started_us, finished_us;
     bool found_record; /* the record was read before the run: slot->expected is its revision */
     bool alone;
+    bool claimed;   /* a claim was written, in place of this: */
+    int before_len; /* 0: nothing; -1: more than fits */
+    char before[NAQ_CLAIM_TEXT];
     /* What the claim says of a job that is given up as crashed; empty otherwise. */
     char crashed_worker[128];
     int64_t crashed_us, crashed_starts;
 } naq_attempt;
+
+/* a->slot and a->started_us are set: nothing else is known of the job yet. */
+void naq_attempt_begin(naq_attempt *a);
 
 /* Run what a->slot holds, begun at a->started_us, and set its verdict. Its record is read first
  * where it is suspect, was delivered before, or has a hop over 0. False: the job was given up as

@@ -65,8 +65,38 @@ static naq_status write_claim(naq_attempt *a, int64_t starts, naq_err *err) {
     naq_status status = naq_kv_put(a->at->conn, bucket, a->id, record.data, record.len,
                                    a->slot->expected, &revision, err);
     naq_buf_free(&record);
-    if (status == NAQ_OK) a->slot->expected = (int64_t)revision;
+    if (status == NAQ_OK) {
+        a->slot->expected = (int64_t)revision;
+        a->claimed = true;
+    }
     return status;
+}
+
+static void remember(naq_attempt *a, const naq_buf *before) {
+    a->before_len = before->len < sizeof a->before ? (int)before->len : -1;
+    if (a->before_len > 0) memcpy(a->before, before->data, before->len);
+}
+
+void naq_claim_undo(naq_attempt *a) {
+    if (!a->claimed) return;
+    char bucket[96];
+    naq_err err;
+    uint64_t revision = 0;
+    naq_status status;
+    naq_results_bucket(a->at->prefix, a->slot->result_class, bucket, sizeof bucket);
+    if (a->before_len < 0)
+        a->before_len = snprintf(a->before, sizeof a->before,
+                                 "{\"state\":\"retry\",\"hop\":%lld,\"attempt\":%lld}",
+                                 (long long)a->job.hop, (long long)a->job.attempt);
+    if (a->before_len > 0)
+        status = naq_kv_put(a->at->conn, bucket, a->id, a->before, (size_t)a->before_len,
+                            a->slot->expected, &revision, &err);
+    else
+        status = naq_kv_delete(a->at->conn, bucket, a->id, a->slot->expected, &err);
+    a->claimed = false;
+    if (status != NAQ_OK)
+        naq_log(NAQ_WARNING, "job %s: its claim was not taken back: %s (%s)", a->id, err.message,
+                naq_status_code(status));
 }
 
 static void remember_crash(naq_attempt *a, const standing *s, int64_t starts) {
@@ -133,6 +163,7 @@ naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred) {
     naq_permit permit = NAQ_PERMIT_LEAVE;
     if (status == NAQ_OK) {
         a->found_record = true;
+        remember(a, &record.entry.value);
         permit = decide(a, claim, &s);
     } else {
         naq_log(NAQ_WARNING, "job %s is left alone: its record cannot be read: %s (%s)", a->id,

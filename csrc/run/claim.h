@@ -21,6 +21,10 @@ typedef enum naq_permit {
  * is made to run alone (naq_slots_alone) and a->alone is set. */
 naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred);
 
+/* [blocks] The record is again what it was before the claim, if there was one: this start is not
+ * counted. */
+void naq_claim_undo(naq_attempt *a);
+
 /* [blocks] Whether the record still has the revision that slot->expected says: false when another
  * worker has claimed or ended the job since, or the record cannot be read. */
 bool naq_claim_holds(naq_attempt *a);

@@ -113,10 +113,20 @@ bool naq_crew_interrupt(naq_crew *crew, const char *id, naq_stop why, int64_t ad
     return found;
 }
 
+void naq_crew_cut_off(naq_crew *crew) {
+    for (int i = 0; i < crew->n; i++) {
+        naq_seat *seat = &crew->seats[i];
+        pthread_mutex_lock(&seat->mu);
+        if (seat->hand != NULL && seat->hand->vm != NULL)
+            (void)naq_limits_interrupt(naq_vm_limits(seat->hand->vm), NAQ_STOP_CUT_OFF);
+        pthread_mutex_unlock(&seat->mu);
+    }
+}
+
 /* Running jobs */
 
-/* A state to run jobs in. It is missing after a limit struck, and stays so while the job files on
- * disk are broken: then this hand's jobs go back, to others who loaded them in time. */
+/* A state to run jobs in. It is missing after a limit struck, and stays so while what job files do
+ * at load fails: then this hand's jobs go back, to others who loaded them in time. */
 static bool ready(naq_hand *h) {
     naq_err err;
     if (naq_vm_ready(h->vm, &err) == NAQ_OK) {
@@ -140,14 +150,26 @@ static naq_slot *give_back(naq_hand *h, naq_slot *slot, bool slow) {
     return next;
 }
 
+/* Between two jobs, when job files were reloaded. False: the thread was given up meanwhile. */
+static bool renew(naq_hand *h, bool *stopped) {
+    naq_attempt *a = &h->attempt;
+    naq_attempt_begin(a); /* for who may have to take it over */
+    naq_stop why = naq_vm_renew(h->vm);
+    *stopped = why != NAQ_STOP_NONE;
+    if (!*stopped) set_doing(h, a->slot, a->started_us);
+    return why != NAQ_STOP_STUCK;
+}
+
 /* False: the job was given up while it ran, and this hand with it. */
 static bool run(naq_hand *h, naq_slot *slot) {
     while (slot != NULL) {
         naq_attempt *a = &h->attempt;
+        bool stopped = false;
         a->slot = slot;
         a->started_us = a->finished_us = naq_wall_us();
         set_doing(h, slot, a->started_us);
-        if (ready(h)) {
+        if (naq_vm_behind(h->vm) && !renew(h, &stopped)) return false;
+        if (!stopped && ready(h)) {
             if (!naq_attempt_run(a)) return false;
         } else {
             slot->verdict = NAQ_VERDICT_RETURN;
@@ -357,6 +379,8 @@ naq_status naq_crew_open(naq_crew *crew, int n, const naq_bench *bench, naq_loop
     crew->vm = *vm;
     pthread_mutex_init(&crew->mu, NULL);
     pthread_cond_init(&crew->changed, NULL);
+    naq_codebase_init(&crew->code);
+    crew->vm.code = &crew->code;
     crew->left = new_left();
     crew->seats = calloc((size_t)n, sizeof *crew->seats);
     if (crew->seats == NULL || crew->left == NULL || !copy_strings(crew))
@@ -410,6 +434,7 @@ void naq_crew_close(naq_crew *crew) {
     for (int i = 0; i < 3; i++)
         free(crew->strings[i]);
     release_left(crew->left);
+    naq_codebase_close(&crew->code);
     pthread_cond_destroy(&crew->changed);
     pthread_mutex_destroy(&crew->mu);
     memset(crew, 0, sizeof *crew);

@@ -22,7 +22,8 @@ typedef struct naq_crew {
     naq_bench bench;
     naq_loop *loop; /* woken when results wait */
     naq_vm_options vm;
-    char *strings[3]; /* vm's */
+    char *strings[3];  /* vm's */
+    naq_codebase code; /* the same */
     naq_timekeeper keeper;
     naq_left *left; /* shared with the threads that were left */
 
@@ -56,6 +57,10 @@ void naq_crew_look(naq_crew *crew, int seat, naq_doing *out);
  * job:cancelled() turns true at once, and the job gets that long to end by itself. Any thread.
  * False: it does not run here, or is being stopped already. */
 bool naq_crew_interrupt(naq_crew *crew, const char *id, naq_stop why, int64_t advance_ms);
+
+/* Stop all jobs that run here, whatever they are: they go back to their queues. Once more does no
+ * harm. */
+void naq_crew_cut_off(naq_crew *crew);
 
 /* Threads that were left and have not come back. Any thread. */
 int naq_crew_left(naq_crew *crew);

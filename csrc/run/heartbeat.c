@@ -9,6 +9,16 @@
 #include "base/log.h"
 #include "nats/kv.h"
 
+/* Resident memory of the process in bytes; 0 where the system does not tell. */
+static long memory(void) {
+    long total = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL) return 0;
+    if (fscanf(f, "%ld %ld", &total, &resident) != 2) resident = 0;
+    (void)fclose(f);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
 /* The jobs that run here now: "id","id" for the record, {"id","queue"} for who asks. */
 static bool put_running(naq_heartbeat *h, bool queues, naq_buf *b) {
     bool any = false;
@@ -27,6 +37,7 @@ static bool put_running(naq_heartbeat *h, bool queues, naq_buf *b) {
 }
 
 static void put_record(naq_heartbeat *h, naq_buf *b) {
+    bool ready = atomic_load(&h->ready);
     naq_buf_puts(b, "{\"id\":");
     naq_buf_json_string(b, h->worker_id, strlen(h->worker_id));
     naq_buf_puts(b, ",\"host\":");
@@ -34,14 +45,19 @@ static void put_record(naq_heartbeat *h, naq_buf *b) {
     naq_buf_printf(b, ",\"pid\":%d,\"queues\":[", (int)getpid());
     for (int i = 0; i < h->n_queues; i++)
         naq_buf_printf(b, "%s\"%s\"", i > 0 ? "," : "", h->queues[i]);
-    naq_buf_printf(b, "],\"threads\":%d,\"running\":[", h->crew->n);
-    bool busy = put_running(h, false, b);
-    const char *state = atomic_load(&h->stopping) ? "stopping" : busy ? "busy" : "idle";
+    naq_buf_printf(b, "],\"threads\":%d,\"running\":[", h->threads);
+    bool busy = ready && put_running(h, false, b);
+    const char *state = !ready                      ? "starting"
+                        : atomic_load(&h->stopping) ? "stopping"
+                        : busy                      ? "busy"
+                                                    : "idle";
     naq_buf_printf(b, "],\"state\":\"%s\",\"done\":%ld,\"failed\":%ld,\"started_at\":", state,
                    atomic_load(&h->done), atomic_load(&h->failed));
     naq_buf_time(b, h->started_us);
     naq_buf_puts(b, ",\"seen_at\":");
     naq_buf_time(b, naq_wall_us());
+    long bytes = memory();
+    if (bytes > 0) naq_buf_printf(b, ",\"memory\":%ld", bytes);
     naq_buf_printf(b, ",\"version\":\"%s\",\"heartbeat_interval\":%.3f}", NAQ_VERSION,
                    (double)h->interval_ms / 1000);
 }
@@ -68,6 +84,16 @@ static void body(naq_service *service) {
     } while (naq_service_sleep(service, h->interval_ms));
 }
 
+void naq_heartbeat_ready(naq_heartbeat *h) {
+    atomic_store(&h->ready, true);
+    naq_service_nudge(&h->service);
+}
+
+void naq_heartbeat_stopping(naq_heartbeat *h, bool stopping) {
+    atomic_store(&h->stopping, stopping);
+    naq_service_nudge(&h->service);
+}
+
 void naq_heartbeat_chore(naq_heartbeat *h) {
     naq_service_nudge(&h->service);
 }
@@ -77,12 +103,13 @@ static void respond(void *ctx, const char *data, size_t len, naq_buf *out) {
     naq_heartbeat *h = ctx;
     if (len == 0) {
         naq_buf_printf(out, "{\"worker\":\"%s\",\"jobs\":[", h->worker_id);
-        (void)put_running(h, true, out);
+        if (atomic_load(&h->ready)) (void)put_running(h, true, out);
         naq_buf_puts(out, "]}");
         return;
     }
     naq_buf_printf(out, "{\"worker\":\"%s\",\"running\":", h->worker_id);
-    for (int i = 0; i < h->crew->n; i++) {
+    int seats = atomic_load(&h->ready) ? h->crew->n : 0;
+    for (int i = 0; i < seats; i++) {
         naq_doing doing;
         naq_crew_look(h->crew, i, &doing);
         if (strlen(doing.id) != len || memcmp(doing.id, data, len) != 0) continue;
@@ -109,6 +136,7 @@ void naq_heartbeat_stop(naq_heartbeat *h) {
     naq_service_stop(&h->service);
     naq_responder_close(h->responder);
     h->responder = NULL;
+    h->service.body = NULL; /* stopping twice is fine */
     char bucket[96];
     (void)snprintf(bucket, sizeof bucket, "%s_workers", h->prefix);
     naq_err err;

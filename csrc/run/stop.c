@@ -13,6 +13,7 @@ const char *naq_stop_code(naq_stop why) {
         [NAQ_STOP_CPU] = "JOB_CPU",
         [NAQ_STOP_INSTRUCTIONS] = "JOB_INSTRUCTIONS",
         [NAQ_STOP_CANCELLED] = "JOB_CANCELLED",
+        [NAQ_STOP_CUT_OFF] = "JOB_CUT_OFF",
         [NAQ_STOP_STUCK] = "JOB_STUCK",
     };
     return CODES[why];
@@ -26,6 +27,7 @@ const char *naq_stop_reason(naq_stop why) {
         [NAQ_STOP_CPU] = "cpu",
         [NAQ_STOP_INSTRUCTIONS] = "instructions",
         [NAQ_STOP_CANCELLED] = "cancelled",
+        [NAQ_STOP_CUT_OFF] = "cut_off",
         [NAQ_STOP_STUCK] = "stuck",
     };
     return REASONS[why];
@@ -50,6 +52,9 @@ void naq_stop_describe(naq_stop why, const naq_ceilings *c, char *out, size_t si
         break;
     case NAQ_STOP_CANCELLED:
         (void)snprintf(out, size, "it was cancelled");
+        break;
+    case NAQ_STOP_CUT_OFF:
+        (void)snprintf(out, size, "its worker ended");
         break;
     default:
         (void)snprintf(out, size, "it could not be stopped");

@@ -13,7 +13,8 @@ typedef enum naq_stop {
     NAQ_STOP_CPU,
     NAQ_STOP_INSTRUCTIONS,
     NAQ_STOP_CANCELLED,
-    NAQ_STOP_STUCK /* it could not be stopped: its thread is given up */
+    NAQ_STOP_CUT_OFF, /* the worker ends: the job goes back to its queue, as if it had not begun */
+    NAQ_STOP_STUCK    /* it could not be stopped: its thread is given up */
 } naq_stop;
 
 /* 0: none. */

@@ -14,6 +14,11 @@ static int64_t earlier(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+/* What a job gets to be stopped. A worker that ends has less time to give. */
+static int64_t grace_of(naq_stop why) {
+    return why == NAQ_STOP_CUT_OFF ? NAQ_CUT_OFF_MS : NAQ_GRACE_MS;
+}
+
 /* A job that runs and was not stopped: is it time? */
 static int64_t look_at_clocks(naq_limits *l, naq_limits_view seen, int64_t now) {
     int64_t deadline = atomic_load(&l->deadline_ms), cpu = atomic_load(&l->cpu_deadline_ms);
@@ -48,7 +53,7 @@ static int64_t look(naq_limits *l, int64_t now, bool *lost) {
         l->seen = seen.state;
         l->since_ms = now;
     }
-    if (now - l->since_ms >= NAQ_GRACE_MS && !seen.borrowing) {
+    if (now - l->since_ms >= grace_of(seen.why) && !seen.borrowing) {
         *lost = naq_limits_strike(l, seen, NAQ_STOP_STUCK);
         return now;
     }

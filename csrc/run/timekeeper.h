@@ -2,14 +2,15 @@
  *
  * One thread. It sleeps until the next deadline that it knows of; a job with a later one costs it
  * nothing, which is how it is for jobs with the same timeout one after the other. A job that does
- * not end within NAQ_GRACE_MS of being stopped is reported as stuck, once, and watched no more. */
+ * not end within NAQ_GRACE_MS of being stopped (NAQ_CUT_OFF_MS, when its worker ends) is reported
+ * as stuck, once, and watched no more. */
 #ifndef NAQ_RUN_TIMEKEEPER_H
 #define NAQ_RUN_TIMEKEEPER_H
 
 #include "base/service.h"
 #include "run/limits.h"
 
-enum { NAQ_GRACE_MS = 2000 };
+enum { NAQ_GRACE_MS = 2000, NAQ_CUT_OFF_MS = 500 };
 
 typedef struct naq_timekeeper {
     naq_service service;

@@ -4,7 +4,7 @@
  * wants_job, result_ttl, max_retries, ceilings or nil, sandboxed}. A job's globals go to its file's
  * environment table, which is emptied after every call: reads fall through to what the file defined
  * at load, so an untouched table costs one lua_next. */
-#include "run/vm.h"
+#include "run/vm_state.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -27,20 +27,6 @@ enum {
     ENTRY_SANDBOXED
 };
 
-struct naq_vm {
-    lua_State *L; /* NULL: none yet, or lost to a limit */
-    naq_vm_options o;
-    const naq_vm_face *face;
-    naq_limits limits;
-    int entries, decide, attempt_class; /* registry references */
-    int sandboxed;                      /* name, queue -> the entry to run in the sandbox */
-    int on_queues;                      /* LUA_REFNIL: no queue has a policy of its own */
-    naq_did_what what;
-};
-
-/* The addresses are the values that job:snooze() and job:discard() return first. */
-static char SNOOZE, DISCARD;
-
 /* Cut between characters, and saying so. */
 static void set_text(naq_buf *b, const char *s, size_t n) {
     size_t keep = n > TEXT_MAX ? TEXT_MAX : n;
@@ -52,14 +38,20 @@ static void set_text(naq_buf *b, const char *s, size_t n) {
     naq_buf_putc(b, '\0');
 }
 
-/* Message handler of the job's call: keeps the traceback while the stack still stands. */
+/* Message handler of the job's call: keeps the traceback while the stack still stands. An error
+ * that was caught and is raised again brings its own. */
 static int keep_traceback(lua_State *L) {
     naq_vm *vm = lua_touserdata(L, lua_upvalueindex(1));
-    luaL_traceback(L, L, NULL, 1);
+    lua_pushnil(L);
+    if (lua_istable(L, 1)) {
+        lua_pushliteral(L, "traceback");
+        lua_rawget(L, 1);
+    }
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_traceback(L, L, NULL, 1);
     size_t n;
     const char *s = lua_tolstring(L, -1, &n);
     set_text(&vm->what.traceback, s, n);
-    lua_pop(L, 1);
+    lua_settop(L, 1);
     return 1;
 }
 
@@ -100,99 +92,6 @@ static void fail(naq_vm *vm, const char *code, const char *message) {
     set_text(&vm->what.message, message, strlen(message));
 }
 
-/* Opening */
-
-static void set_package_path(lua_State *L, const char *field, const char *path) {
-    if (path == NULL) return;
-    lua_getglobal(L, "package");
-    lua_pushstring(L, path);
-    lua_setfield(L, -2, field);
-    lua_pop(L, 1);
-}
-
-/* job:cancelled(), told by whoever cancels (naq_crew_interrupt). */
-static int cancelled(lua_State *L) {
-    naq_limits *limits = lua_touserdata(L, lua_upvalueindex(1));
-    lua_pushboolean(L, atomic_load(&limits->cancelled));
-    return 1;
-}
-
-/* Protected: naq.core preloaded, the runner required and opened. Upvalues would not survive the
- * jump out of an error, so all state hangs off the vm. */
-static int open_runner(lua_State *L) {
-    naq_vm *vm = lua_touserdata(L, 1);
-    const naq_vm_options *o = &vm->o;
-    naq_limits_attach(&vm->limits, L);
-    set_package_path(L, "path", o->path);
-    set_package_path(L, "cpath", o->cpath);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    lua_pushcfunction(L, o->face->open_core);
-    lua_setfield(L, -2, "naq.core");
-    lua_pop(L, 1);
-    lua_getglobal(L, "require");
-    lua_pushstring(L, "naq.runner");
-    lua_call(L, 1, 1);
-    lua_getfield(L, -1, "open");
-    lua_pushstring(L, o->runner);
-    lua_pushlightuserdata(L, &SNOOZE);
-    lua_pushlightuserdata(L, &DISCARD);
-    lua_pushlightuserdata(L, &vm->limits);
-    lua_pushcclosure(L, cancelled, 1);
-    lua_call(L, 4, 5);
-    vm->sandboxed = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->on_queues = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->attempt_class = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->decide = luaL_ref(L, LUA_REGISTRYINDEX);
-    vm->entries = luaL_ref(L, LUA_REGISTRYINDEX);
-    return 0;
-}
-
-naq_vm *naq_vm_new(const naq_vm_options *o) {
-    naq_vm *vm = calloc(1, sizeof *vm);
-    if (vm == NULL) return NULL;
-    vm->o = *o;
-    vm->face = o->face;
-    if (naq_limits_open(&vm->limits)) return vm;
-    free(vm);
-    return NULL;
-}
-
-static void close_state(naq_vm *vm) {
-    if (vm->L != NULL) lua_close(vm->L);
-    vm->L = NULL;
-}
-
-naq_status naq_vm_ready(naq_vm *vm, naq_err *err) {
-    if (vm->L != NULL) return NAQ_OK;
-    vm->L = luaL_newstate();
-    if (vm->L == NULL) return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
-    luaL_openlibs(vm->L);
-    lua_pushcfunction(vm->L, open_runner);
-    lua_pushlightuserdata(vm->L, vm);
-    if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
-        const char *message = lua_tostring(vm->L, -1);
-        naq_fail(err, NAQ_CONFIGURATION, "job files: %s", message != NULL ? message : "error");
-        close_state(vm);
-        return err->status;
-    }
-    return NAQ_OK;
-}
-
-naq_limits *naq_vm_limits(naq_vm *vm) {
-    return &vm->limits;
-}
-
-void naq_vm_close(naq_vm *vm) {
-    if (vm == NULL) return;
-    close_state(vm);
-    naq_limits_close(&vm->limits);
-    naq_buf_free(&vm->what.result);
-    naq_buf_free(&vm->what.message);
-    naq_buf_free(&vm->what.code);
-    naq_buf_free(&vm->what.traceback);
-    free(vm);
-}
-
 /* Calling */
 
 static void push_slice(lua_State *L, const char *field, naq_slice s) {
@@ -218,7 +117,7 @@ static void push_attempt(naq_vm *vm, const naq_call *call) {
         lua_rawgeti(L, 2, ENTRY_MAX_RETRIES);
     }
     lua_setfield(L, -2, "max_retries");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->attempt_class);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.attempt_class);
     lua_setmetatable(L, -2);
 }
 
@@ -239,12 +138,12 @@ static void read_results(naq_vm *vm, int results, size_t max_result) {
     lua_State *L = vm->L;
     naq_did_what *what = &vm->what;
     const void *mark = lua_islightuserdata(L, results) ? lua_touserdata(L, results) : NULL;
-    if (mark == &SNOOZE) {
+    if (mark == &naq_snooze_mark) {
         what->did = NAQ_DID_SNOOZE;
         what->seconds = lua_tonumber(L, results + 1);
         return;
     }
-    if (mark == &DISCARD) {
+    if (mark == &naq_discard_mark) {
         fail(vm, "DISCARDED", "discarded");
         what->did = NAQ_DID_DISCARD;
         lua_settop(L, results + 1);
@@ -276,15 +175,15 @@ static void read_results(naq_vm *vm, int results, size_t max_result) {
  */
 static void push_entries(naq_vm *vm, naq_slice queue) {
     lua_State *L = vm->L;
-    if (vm->on_queues != LUA_REFNIL) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->on_queues);
+    if (vm->refs.on_queues != LUA_REFNIL) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.on_queues);
         lua_pushlstring(L, queue.at, queue.len);
         lua_rawget(L, -2);
         lua_remove(L, -2);
         if (lua_istable(L, -1)) return;
         lua_pop(L, 1);
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.entries);
 }
 
 /* Ceilings: of the payload, else of the entry on top of the stack (which knows those of its job,
@@ -362,7 +261,7 @@ static bool enter_sandbox(naq_vm *vm, const naq_call *call) {
     bool there = lua_toboolean(L, -1);
     lua_pop(L, 1);
     if (there) return true;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->sandboxed);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.sandboxed);
     lua_pushlstring(L, call->name.at, call->name.len);
     lua_pushlstring(L, call->queue.at, call->queue.len);
     lua_call(L, 2, 2);
@@ -439,6 +338,7 @@ static void tell_stop(naq_vm *vm, naq_stop why, const naq_ceilings *ceilings) {
     naq_stop_describe(why, ceilings, text, sizeof text);
     fail(vm, naq_stop_code(why), text);
     if (why == NAQ_STOP_CANCELLED) what->did = NAQ_DID_CANCEL;
+    if (why == NAQ_STOP_CUT_OFF) what->did = NAQ_DID_CUT_OFF;
     what->reason = naq_stop_reason(why);
     naq_buf_clear(&what->result);
     set_text(&what->traceback, vm->limits.where, strlen(vm->limits.where));
@@ -452,7 +352,7 @@ static void end_call(naq_vm *vm) {
     naq_stop why = naq_limits_leave(limits, vm->L);
     if (why == NAQ_STOP_NONE) return;
     if (why != NAQ_STOP_STUCK) tell_stop(vm, why, &ceilings);
-    close_state(vm);
+    naq_vm_drop(vm);
     if (naq_limits_finish(limits) == NAQ_STOP_STUCK) vm->what.did = NAQ_DID_LOSE;
 }
 
@@ -492,7 +392,7 @@ naq_status naq_vm_decide(naq_vm *vm, naq_slice name, naq_slice queue, const char
     naq_status status = naq_vm_ready(vm, err);
     if (status != NAQ_OK) return status;
     lua_State *L = vm->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->decide);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.decide);
     lua_pushlstring(L, name.at, name.len);
     lua_pushlstring(L, queue.at, queue.len);
     lua_pushlstring(L, payload, len);
@@ -516,7 +416,7 @@ void naq_vm_jobs(naq_vm *vm, char *out, size_t size) {
     lua_State *L = vm->L;
     size_t len = 0;
     out[0] = '\0';
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->entries);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.entries);
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
         size_t n = strlen(name);

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "nats/envelope.h"
+#include "run/code.h"
 #include "run/limits.h"
 
 /* What the layer above hands down, so that this one needs not know it: the opener of naq.core and
@@ -27,6 +28,7 @@ typedef struct naq_vm_options {
     const naq_vm_face *face;
     const char *path, *cpath; /* package.path and package.cpath for the new state */
     const char *runner;       /* JSON: what runner.open() is told (files, dirs, connect, prefix) */
+    naq_codebase *code;       /* what its states are made of */
 } naq_vm_options;
 
 typedef struct naq_vm naq_vm;
@@ -36,6 +38,13 @@ naq_vm *naq_vm_new(const naq_vm_options *o);
 /* [reads files] A state, if there is none: the first one, or one after a limit struck, which costs
  * the state. NAQ_CONFIGURATION with file and line when a job file is broken. */
 naq_status naq_vm_ready(naq_vm *vm, naq_err *err);
+/* Whether its state is made of code that was replaced since. */
+bool naq_vm_behind(const naq_vm *vm);
+/* A state of the newest code, then the end of the old one; should that fail, the old one stays and
+ * the log says so. A job is taken (naq_limits_begin) and does not run yet. NAQ_STOP_NONE: it can
+ * begin, anew; NAQ_STOP_STUCK: a finalizer in the old state does not end, and the thread was given
+ * up; else the job was stopped meanwhile. */
+naq_stop naq_vm_renew(naq_vm *vm);
 void naq_vm_close(naq_vm *vm);
 
 /* Stops and ceilings of its jobs. */
@@ -49,6 +58,7 @@ typedef enum naq_did {
     NAQ_DID_UNDECODABLE, /* its arguments are JSON that no Lua value holds exactly: message */
     NAQ_DID_NOT_KNOW,    /* no job of that name here: message, code UNKNOWN_JOB */
     NAQ_DID_CANCEL,      /* it was stopped because somebody cancelled it */
+    NAQ_DID_CUT_OFF,     /* it was stopped because the worker ends */
     NAQ_DID_LOSE         /* it was given up as stuck meanwhile: the attempt is another thread's */
 } naq_did;
 

@@ -5,24 +5,19 @@
  * the server says stored (answered) -> ack, slot free. Nothing is acked before what it became is
  * stored. */
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "nats/stream.h"
+#include "run/drain.h"
 #include "run/worker_state.h"
 
 enum {
     ANSWER_MS = 5000, /* a record's publish without an answer is repeated */
     PAUSE_MS = 250,   /* before one that was refused for lack of a leader or of room */
     SWEEP_MS = 250,
-    CALM_MS = 20,
     QUIT_MS = 1000,
-    BURST_LOOK_MS = 50,
     BRISK_MS = 2 /* sleep at most this long while jobs come back quickly: results share wake-ups */
 };
 
@@ -108,7 +103,8 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
                     naq_doubt_delivered(&w->doubt, pull->index, d.stored_us, &remember);
     if (remember) naq_heartbeat_chore(&w->heartbeat);
     if ((in_doubt || d.delivered > 1) && already_here(w, m, d.stream_seq)) return;
-    naq_slot *slot = pull != NULL && !w->draining ? naq_slot_take_free(&w->slots) : NULL;
+    naq_slot *slot =
+        pull != NULL && !w->draining && !w->quiet ? naq_slot_take_free(&w->slots) : NULL;
     if (slot == NULL) {
         w->came_late_ms = now;
         naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
@@ -148,7 +144,7 @@ void naq_worker_begin(naq_worker *w, naq_slot *slot) {
     w->begun++;
 }
 
-static void offer_fresh(naq_worker *w) {
+void naq_worker_offer(naq_worker *w) {
     naq_slots_offer(&w->slots, w->fresh);
     w->fresh = w->fresh_tail = NULL;
 }
@@ -359,7 +355,7 @@ static void renew_leases(naq_worker *w, int64_t now) {
 
 /* Asking for more */
 
-static void withdraw(naq_worker *w, int n) {
+void naq_worker_withdraw(naq_worker *w, int n) {
     for (naq_slot *slot = naq_slots_withdraw(&w->slots, n), *next; slot != NULL; slot = next) {
         next = slot->next;
         w->begun--;
@@ -388,9 +384,14 @@ static void want_more(naq_worker *w, int64_t now) {
     }
     if (missing) ask_for_consumers(w);
     if (w->draining) return;
+    if (w->quiet) {
+        naq_worker_gates_drain(w); /* as jobs end, their slots are for others */
+        naq_mover_want(&w->mover, now);
+        return;
+    }
 
     int parked = naq_credit_parked(&w->credit, ready, takers, now);
-    if (parked > 0) withdraw(w, parked);
+    if (parked > 0) naq_worker_withdraw(w, parked);
     int want = naq_credit_want(&w->credit, ready, takers, now);
     int room = (int)w->slots.n_free - w->o.threads;
     if (want > room) want = room;
@@ -401,96 +402,23 @@ static void want_more(naq_worker *w, int64_t now) {
     naq_mover_want(&w->mover, now);
 }
 
-/* Starting to stop */
-
-static void drain(naq_worker *w, naq_stopped why) {
-    if (w->draining) return;
-    w->draining = true;
-    w->stats.why = why;
-    w->came_late_ms = naq_mono_ms();
-    w->drain_until_ms = w->came_late_ms + w->o.shutdown_ms;
-    atomic_store(&w->heartbeat.stopping, true);
-    offer_fresh(w);
-    withdraw(w, INT_MAX);
-    naq_worker_gates_drain(w);
-    naq_slots_shut(&w->slots);
-    if (why == NAQ_STOPPED_SIGNAL)
-        naq_log(NAQ_INFO, "worker %s: draining, jobs that still run: %d", w->id, w->used);
-}
-
-void naq_worker_signalled(void *ctx) {
-    naq_worker *w = ctx;
-    struct signalfd_siginfo info;
-    while (read(w->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        w->signals++;
-}
-
-/* Burst: nothing pending and nothing running, anywhere. Asked only while there is nothing to do
- * here. */
-static bool nothing_left(naq_worker *w, int64_t now) {
-    if (w->used > 0 || now - w->burst_look_ms < BURST_LOOK_MS) return false;
-    w->burst_look_ms = now;
-    char stream[96];
-    (void)snprintf(stream, sizeof stream, "%s_jobs", w->o.prefix);
-    for (int i = 0; i < w->n_pulls; i++) {
-        naq_consumer_info info;
-        naq_err err;
-        if (w->gates[i / NAQ_PRIORITIES].paused) continue; /* nothing of it will run */
-        if (naq_consumer_look(w->conn, stream, w->pulls[i].consumer, &info, &err) != NAQ_OK)
-            return false;
-        if (info.pending > 0 || info.ack_pending > 0) return false;
+/* Job files read anew: proved elsewhere, taken over by each thread before its next job. */
+static void reload(naq_worker *w) {
+    naq_err err;
+    naq_code *code = NULL;
+    char jobs[200];
+    switch (naq_reload_turn(&w->reload, &code, jobs, sizeof jobs, &err)) {
+    case NAQ_RELOAD_NOTHING:
+        break;
+    case NAQ_RELOAD_PROVED:
+        naq_codebase_replace(&w->crew.code, code);
+        naq_log(NAQ_INFO, "worker %s: job files reloaded: %s", w->id, jobs);
+        break;
+    case NAQ_RELOAD_BROKEN:
+        naq_log(NAQ_ERROR, "worker %s: job files not reloaded, the old code stays: %s", w->id,
+                err.message);
+        break;
     }
-    return true;
-}
-
-static void look_whether_to_stop(naq_worker *w, int64_t now) {
-    if (w->draining) return;
-    if (atomic_load(&w->stop) > 0) drain(w, NAQ_STOPPED_STOP);
-    if (w->signals > 0) drain(w, NAQ_STOPPED_SIGNAL);
-    if (naq_crew_left(&w->crew) >= NAQ_LEFT_MAX) {
-        naq_log(NAQ_ERROR, "worker %s: draining: %d threads hang in jobs that cannot be stopped",
-                w->id, naq_crew_left(&w->crew));
-        drain(w, NAQ_STOPPED_STUCK);
-    }
-    if (w->o.max_jobs > 0 && w->begun >= w->o.max_jobs && w->used == 0)
-        drain(w, NAQ_STOPPED_MAX_JOBS);
-    if (w->o.burst && !w->draining && nothing_left(w, now)) drain(w, NAQ_STOPPED_BURST);
-}
-
-static void cut_off(naq_worker *w) {
-    for (uint32_t i = 0; i < w->slots.count; i++) {
-        naq_slot *slot = &w->slots.all[i];
-        if (slot->msg == NULL) continue;
-        naq_log(NAQ_WARNING,
-                "job %s is cut off and given back: it ran longer than the shutdown timeout",
-                naq_msg_subject(slot->msg));
-        naq_loop_send(w->loop, slot->reply, "-NAK", 4);
-    }
-}
-
-/* The server still has pulls of ours to serve. What it picks for us in the moment in which our
- * interest ends (naq_loop_quit) is dropped by it and waits for its lease; so that moment is chosen
- * when nothing comes: all that was asked for has come and was given back, or it has been quiet for
- * a while. */
-static bool calm(naq_worker *w, int64_t now) {
-    bool asked = false;
-    for (int i = 0; i < w->n_pulls; i++)
-        asked = asked || w->pulls[i].credit > 0;
-    return !asked || now - w->came_late_ms >= CALM_MS || !naq_loop_connected(w->loop);
-}
-
-/* Whether the loop ends here; look_whether_to_stop() has decided to drain before. */
-static bool ended(naq_worker *w, int64_t now) {
-    if (w->signals > 1) {
-        w->stats.why = NAQ_STOPPED_AT_ONCE;
-        return true;
-    }
-    if (!w->draining) return false;
-    if (w->used == 0 && calm(w, now)) return true;
-    if (now < w->drain_until_ms) return false;
-    cut_off(w);
-    w->stats.why = NAQ_STOPPED_TIMEOUT;
-    return true;
 }
 
 /* The turn */
@@ -507,9 +435,7 @@ static int64_t next_deadline(naq_worker *w, int64_t now) {
     at = earlier(at, naq_worker_gates_deadline(w, now));
     if (w->used > 0) at = earlier(at, w->leases_ms + w->ack_wait_ms / 12 + 1);
     if (w->storing > 0) at = earlier(at, w->swept_ms + SWEEP_MS);
-    if (w->draining) at = earlier(at, w->drain_until_ms);
-    if (w->draining && w->used == 0) at = earlier(at, w->came_late_ms + CALM_MS);
-    if (w->o.burst && w->used == 0) at = earlier(at, w->burst_look_ms + BURST_LOOK_MS);
+    at = earlier(at, naq_drain_deadline(w));
     if (naq_credit_brisk(&w->credit, now) && w->used > w->storing) at = earlier(at, now + BRISK_MS);
     return at;
 }
@@ -526,12 +452,13 @@ naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) 
     for (;;) {
         int64_t now = naq_mono_ms();
         naq_worker_gates_turn(w, now);
-        offer_fresh(w);
+        naq_worker_offer(w);
         take_back(w);
         store_again(w, now);
         renew_leases(w, now);
-        look_whether_to_stop(w, now);
-        if (ended(w, now)) break;
+        reload(w);
+        naq_drain_look(w, now);
+        if (naq_drain_ended(w, now)) break;
         want_more(w, now);
         naq_loop_turn(w->loop, next_deadline(w, now), !naq_worker_busy(w));
         if (naq_loop_closed(w->loop)) {
@@ -540,6 +467,8 @@ naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err) 
         }
     }
     naq_loop_quit(w->loop, QUIT_MS);
+    /* Its process may end by _exit(), and nobody should take it for alive. */
+    if (w->cutting_off) naq_heartbeat_stop(&w->heartbeat);
     *stats = w->stats;
     if (w->stats.why == NAQ_STOPPED_STUCK)
         return naq_fail(err, NAQ_JOB_STUCK,

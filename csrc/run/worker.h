@@ -36,12 +36,13 @@ typedef enum naq_stopped {
     NAQ_STOPPED_MAX_JOBS,
     NAQ_STOPPED_STUCK,   /* too many threads were left in jobs that cannot be stopped */
     NAQ_STOPPED_TIMEOUT, /* drain took longer than shutdown_ms: jobs were cut off and given back */
-    NAQ_STOPPED_AT_ONCE  /* second signal: running jobs move when their leases end */
+    NAQ_STOPPED_AT_ONCE  /* second signal: the same, without waiting for it */
 } naq_stopped;
 
 typedef struct naq_worker_stats {
     long done, failed, retried;
     naq_stopped why;
+    bool abandoned; /* jobs that could not be stopped still run */
 } naq_worker_stats;
 
 typedef struct naq_worker naq_worker;
@@ -50,7 +51,7 @@ typedef struct naq_worker naq_worker;
  * thread. All strings of o must stay until close. */
 naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_err *err);
 /* [blocks] Serves until stopped; NAQ_JOB_STUCK when it drained because NAQ_LEFT_MAX threads were
- * left. After NAQ_STOPPED_TIMEOUT and _AT_ONCE jobs still run on the
+ * left. When jobs were abandoned they still run on the
  * crew's threads: the process has to end (_exit), close would wait for them. */
 naq_status naq_worker_run(naq_worker *w, naq_worker_stats *stats, naq_err *err);
 void naq_worker_stop(naq_worker *w); /* begin to drain; any thread */

@@ -46,8 +46,9 @@ static naq_status open_signals(naq_worker *w, naq_err *err) {
     if (!w->o.handle_signals) return NAQ_OK;
     sigset_t mask;
     sigemptyset(&mask);
-    sigaddset(&mask, SIGINT);
-    sigaddset(&mask, SIGTERM);
+    static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT};
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
+        sigaddset(&mask, SIGNALS[i]);
     pthread_sigmask(SIG_BLOCK, &mask, NULL);
     w->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
     if (w->signal_fd < 0) return naq_fail(err, NAQ_INVALID, "worker: signals cannot be watched");
@@ -148,6 +149,7 @@ static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
     h->host = w->host;
     h->queues = w->o.queues;
     h->n_queues = w->o.n_queues;
+    h->threads = w->o.threads;
     h->interval_ms = w->o.heartbeat_ms;
     h->chore = chore;
     h->chore_ctx = w;
@@ -192,9 +194,14 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     if (status == NAQ_OK) status = open_consumers(w, err);
     if (status == NAQ_OK) {
         init_pulls(w);
-        status = open_crew(w, err);
+        status = open_heartbeat(w, err); /* says "starting" while job files are loaded */
     }
-    if (status == NAQ_OK) status = open_heartbeat(w, err);
+    if (status == NAQ_OK) status = open_crew(w, err);
+    if (status == NAQ_OK) {
+        naq_heartbeat_ready(&w->heartbeat);
+        w->reload.vm = &w->crew.vm;
+        w->reload.loop = w->loop;
+    }
     if (status == NAQ_OK && w->signal_fd >= 0)
         status = naq_loop_watch(w->loop, w->signal_fd, naq_worker_signalled, w, err);
     if (status != NAQ_OK) {
@@ -209,6 +216,7 @@ void naq_worker_close(naq_worker *w) {
     if (w == NULL) return;
     if (w->slots.all != NULL) naq_slots_shut(&w->slots);
     naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
+    naq_reload_close(&w->reload);
     naq_crew_close(&w->crew);
     naq_worker_close_gates(w);
     naq_loop_close(w->loop, FLUSH_MS); /* the last acks are on their way before the process ends */

@@ -10,6 +10,7 @@
 #include "run/gate.h"
 #include "run/heartbeat.h"
 #include "run/mover.h"
+#include "run/reload.h"
 #include "run/watchdog.h"
 #include "run/worker.h"
 
@@ -45,10 +46,16 @@ struct naq_worker {
     int64_t swept_ms, leases_ms, burst_look_ms;
     naq_doubt doubt;
     atomic_int stop; /* requests to stop: 1 drains */
-    int signals;
-    bool draining;
-    int64_t drain_until_ms;
-    int64_t came_late_ms; /* while draining: when something was last given back */
+    /* drain.c */
+    int signals;            /* SIGINT and SIGTERM so far */
+    bool quiet;             /* takes no jobs, may again */
+    bool draining;          /* takes none any more */
+    bool cutting_off;       /* and stops those that run */
+    int64_t drain_until_ms; /* then it does */
+    int64_t cut_ms;         /* when it last told them */
+    int64_t cut_until_ms;   /* then those are left */
+    int64_t came_late_ms;   /* while quiet or draining: when something was last given back */
+    naq_reload reload;
     naq_worker_stats stats;
     atomic_bool consumers_wanted; /* one is gone: they have to be made again */
     atomic_bool repaired;         /* consumers were made again: pulls may be sent */
@@ -69,6 +76,11 @@ void naq_worker_gates_want(naq_worker *w, int idle, int want, int64_t now);
 /* All that is held goes back, nothing more is wanted. */
 void naq_worker_gates_drain(naq_worker *w);
 int64_t naq_worker_gates_deadline(naq_worker *w, int64_t now);
+
+/* What drain.c needs of worker.c: what was delivered in this turn is offered to the crew; up to n
+ * jobs that have not begun are given back. */
+void naq_worker_offer(naq_worker *w);
+void naq_worker_withdraw(naq_worker *w, int n);
 
 /* The loop's handlers. */
 void naq_worker_delivered(void *ctx, naq_msg *m);

@@ -12,6 +12,8 @@ local policy = require("naq.policy")
 local definitions = {
   ---@type table<string, naq.Definition>
   list = {},
+  --- While a worker loads its job files: a name stands for one definition, even of the same line.
+  strict = false,
 }
 
 -- Every option of naq.job(name, options, fn).
@@ -40,7 +42,7 @@ function definitions.add(name, given, fn, source, level)
   local checked, message = options.apply(JOB, given, level + 1)
   if not checked then error(("job '%s': %s"):format(name, message), level + 1) end
   local known = definitions.list[name]
-  if known and not (source and known.source == source) then
+  if known and (definitions.strict or not source or known.source ~= source) then
     error(("job '%s' is already defined at %s"):format(name, known.source or "another place"), level + 1)
   end
   local definition = { name = name, options = checked, fn = fn, source = source }

@@ -5,6 +5,7 @@
 local core = require("naq.core")
 local definitions = require("naq.definitions")
 local errors = require("naq.errors")
+local hooks = require("naq.hooks")
 
 ---@class naq
 ---@field with_connection fun(options: table?, fn: fun(conn: naq.Connection): ...): ...
@@ -162,9 +163,23 @@ function naq.job(name, options, fn)
     options, fn = nil, options
   end
   local at = debug.getinfo(2, "Sl")
-  local source = at and ("%s:%d"):format(at.short_src, at.currentline)
+  local source = at and ("%s:%d"):format(at.source:match("^@(.*)") or at.short_src, at.currentline)
   definitions.add(name, options, fn, source, 2)
 end
+
+--- Hooks run with every job of the worker whose job files register them: before hooks in order, around hooks
+--- nested with the first outermost, after hooks in reverse. An error in one is the job's. See hooks.lua.
+---@param fn fun(job: table, args: any)
+function naq.before(fn) hooks.add("before", fn, 2) end
+
+--- fn(job, true, result) or fn(job, false, message, code), however the attempt ended by itself.
+---@param fn fun(job: table, ok: boolean, result: any, code: string?)
+function naq.after(fn) hooks.add("after", fn, 2) end
+
+--- fn(job, next) calls next() to run the job; what next() returned is the job's result, unless fn returns
+--- something itself.
+---@param fn fun(job: table, next: fun(): ...): ...
+function naq.around(fn) hooks.add("around", fn, 2) end
 
 --- Declare a schedule; not in this version.
 function naq.schedule()

@@ -1,48 +1,24 @@
 -- runner.lua -- inside a worker's Lua state: loads the job files, decides about retries. The calls
 -- themselves are made by the core, which holds the table that open() returns.
 local core = require("naq.core")
-local definitions = require("naq.definitions")
+local hooks = require("naq.hooks")
+local job_files = require("naq.job_files")
 local library = require("naq.library")
 local job_policy = require("naq.policy")
+local sources = require("naq.sources")
 
 local runner = {}
-
--- A job file's globals. While it loads they go to `own`, which is then moved to `defined`; a job that sets a
--- global later sets it in `own` again, and the core empties that after every call. So nothing a job
--- leaves behind is seen by another, nor by its own next run.
-local function environment(globals)
-  local defined = setmetatable({}, { __index = globals })
-  local own = setmetatable({}, { __index = defined, __metatable = false })
-  defined._G = own
-  return own, defined
-end
-
-local function settle(own, defined)
-  for name, value in pairs(own) do
-    defined[name] = value
-  end
-  for name in pairs(own) do
-    own[name] = nil
-  end
-end
-
----@class naq.LoadedJob
----@field name string
----@field fn function
----@field own table        the globals of its file
----@field path string      of its file
----@field file_name string that the file was told
----@field options table
 
 -- The core calls by position: function, environment, whether it takes the job as second argument (a
 -- table less to make when it does not), result_ttl, max_retries, ceilings, whether it is sandboxed.
 -- job is for the others here.
 ---@param job naq.LoadedJob
 ---@param options table    its own, and those of a queue where it says nothing
----@param host table       limits: the worker's, for jobs that have none; sandboxed(job) -> fn, own
+---@param host table       limits: the worker's, for jobs that have none; sandboxed(job) -> fn, own; hooks
 local function entry(job, options, host)
   local fn, own = job.fn, job.own
   if options.sandbox then fn, own = host.sandboxed(job) end
+  fn = hooks.wrap(fn, host.hooks, host.marks)
   local info = debug.getinfo(fn, "u")
   return {
     fn,
@@ -73,39 +49,11 @@ local function entries_on_queue(entries, settings, host)
   return own
 end
 
-local function add(entries, job, host)
-  if entries[job.name] then
-    error(("%s: job '%s' is already defined in another file"):format(job.path, job.name), 0)
-  end
-  entries[job.name] = entry(job, job.options, host)
-end
-
---- Load one file into entries: the jobs it names with naq.job(), and itself under `name` when it
---- returns a function. Raises with file and line.
-local function load_file(entries, path, name, host)
-  local own, defined = environment(host.globals)
-  local chunk, message = loadfile(path, "t", own)
-  if not chunk then error(message, 0) end
-  local returned = chunk(name)
-  local count = 0
-  local function found(job_name, fn, options)
-    local job = { name = job_name, fn = fn, own = own, path = path, file_name = name, options = options }
-    add(entries, job, host)
-    count = count + 1
-  end
-  for job_name, definition in pairs(definitions.take()) do
-    found(job_name, definition.fn, definition.options)
-  end
-  if type(returned) == "function" then found(name, returned, {}) end
-  settle(own, defined)
-  return count
-end
-
 -- The job's function once more, from a copy of its file inside the sandbox. Raises with file and line.
-local function sandboxer(dirs)
+local function sandboxer(dirs, from)
   local box, files = nil, {}
   return function(job)
-    box = box or require("naq.sandbox").new(dirs)
+    box = box or require("naq.sandbox").new(dirs, from)
     local file = files[job.path]
     if not file then
       local jobs, own = box.load(job.path, job.file_name)
@@ -117,28 +65,6 @@ local function sandboxer(dirs)
     if not fn then error(("job '%s' is not defined by %s in the sandbox"):format(job.name, job.path), 0) end
     return fn, file.own
   end
-end
-
-local function base_name(path) return (path:match("([^/]+)$"):gsub("%.lua$", "")) end
-
-local function load_all(told, host)
-  local entries = {}
-  for _, path in ipairs(told.files) do
-    if load_file(entries, path, base_name(path), host) == 0 then
-      error(("%s: defines no job: neither naq.job(...) nor a function returned"):format(path), 0)
-    end
-  end
-  for _, dir in ipairs(told.dirs) do
-    package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(dir, dir, package.path)
-  end
-  for _, dir in ipairs(told.dirs) do
-    local found, message = core.lua_files(dir)
-    if not found then error(message, 0) end
-    for _, path in ipairs(found) do
-      load_file(entries, dir .. "/" .. path, (path:gsub("%.lua$", ""):gsub("/", ".")), host)
-    end
-  end
-  return entries
 end
 
 -- The job as its function sees it: plain fields set by the core, and these methods.
@@ -186,18 +112,31 @@ local function attempt_class(told, snooze, discard, cancelled)
 end
 
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
---- of a job's second argument, the jobs by queue and name where a queue has a policy of its own, and the
---- function that finds a job for a payload that asks for the sandbox.
+--- of a job's second argument, the jobs by queue and name where a queue has a policy of its own, the
+--- function that finds a job for a payload that asks for the sandbox, and the sources as read when asked for.
 ---@param text string  JSON: {files, dirs, config, limits, policies: {queue: {max_retries, ...}}}
 ---@param cancelled fun(): boolean
-function runner.open(text, snooze, discard, cancelled)
+---@param snapshot string|boolean|nil  the sources to use; else they are read, true: and returned
+function runner.open(text, snooze, discard, cancelled, snapshot)
   local told = assert(core.decode(text))
   os.exit = function() -- luacheck: ignore 122
     error("os.exit() would end the worker and all its jobs; return or raise instead", 2)
   end
   local globals, seal = library.open()
-  local host = { limits = told.limits, globals = globals, sandboxed = sandboxer(told.dirs) }
-  local entries = load_all(told, host)
+  local from = sources.new(snapshot)
+  from:install()
+  local loaded = job_files.load(told.files, told.dirs, from, globals)
+  local host = {
+    limits = told.limits,
+    sandboxed = sandboxer(told.dirs, from),
+    hooks = loaded.hooks,
+    marks = { snooze = snooze, discard = discard },
+  }
+  local entries = {}
+  for name, job in pairs(loaded.jobs) do
+    entries[name] = entry(job, job.options, host)
+  end
+  hooks.seal()
   seal()
   local retry = require("naq.retry")
   local policies, on_queues = told.policies or {}, {}
@@ -231,7 +170,7 @@ function runner.open(text, snooze, discard, cancelled)
   end
 
   local attempts = attempt_class(told, snooze, discard, cancelled)
-  return entries, decide, attempts, next(on_queues) and on_queues or nil, sandboxed
+  return entries, decide, attempts, next(on_queues) and on_queues or nil, sandboxed, from:settle()
 end
 
 return runner

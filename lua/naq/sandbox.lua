@@ -78,16 +78,11 @@ local function naq_stub(loading)
   })
 end
 
-local function readable(path)
-  local f = io.open(path, "rb")
-  if f then f:close() end
-  return f ~= nil
-end
-
 --- A sandbox of this state.
 ---@param dirs string[]  where require() may look
+---@param from naq.Sources
 ---@return table sandbox  load(path, name) -> jobs, own, or nil, message
-function sandbox.new(dirs)
+function sandbox.new(dirs, from)
   local globals, loading, loaded = { _VERSION = _VERSION }, {}, {}
   for _, name in ipairs(PLAIN) do
     globals[name] = _G[name]
@@ -114,7 +109,7 @@ function sandbox.new(dirs)
     for _, dir in ipairs(dirs) do
       local base = dir .. "/" .. name:gsub("%.", "/")
       for _, path in ipairs({ base .. ".lua", base .. "/init.lua" }) do
-        if readable(path) then return path end
+        if from:exists(path) then return path end
       end
     end
     return nil
@@ -128,7 +123,7 @@ function sandbox.new(dirs)
       error(("module '%s': the sandbox has those of the job directories only"):format(name), 2)
     end
     local own = environment()
-    local chunk, message = loadfile(path, "t", own)
+    local chunk, message = from:load(path, own)
     if not chunk then error(message, 2) end
     loaded[name] = true
     local value = chunk(name, path)
@@ -143,7 +138,7 @@ function sandbox.new(dirs)
   ---@return table<string, function>? jobs, table|string own_or_message
   function self.load(path, name)
     local own, defined = environment()
-    local chunk, message = loadfile(path, "t", own)
+    local chunk, message = from:load(path, own)
     if not chunk then return nil, message end
     local jobs = {}
     loading.jobs = jobs

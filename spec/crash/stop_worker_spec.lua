@@ -97,21 +97,92 @@ describe("a worker told to stop", function()
     end
   end)
 
-  it("gives back at once what still runs when the shutdown timeout is over", function()
-    local job = assert(queue:enqueue("hold", side:args()))
-    local first = start(30, "first", { NAQ_WORKER_SHUTDOWN_TIMEOUT = "0.5" })
-    side:reaches(1)
-    first:term()
-    assert.same({ "exited", 1 }, { first:wait(5) })
-    start(30, "second")
-    side:reaches(2, 5)
-    side:open()
-    assert.equal("completed", job:wait(5))
+  describe("whose shutdown timeout is over", function()
+    local HALF = { NAQ_WORKER_SHUTDOWN_TIMEOUT = "0.5" }
+
+    it("stops what still runs and gives it back at once", function()
+      local job = assert(queue:enqueue("hold", side:args()))
+      local first = start(30, "first", HALF)
+      side:reaches(1)
+      first:term()
+      assert.same({ "exited", 1 }, { first:wait(5) })
+      assert.same({}, assert(client:workers()))
+      start(30, "second")
+      side:reaches(2, 5)
+      side:open()
+      assert.equal("completed", job:wait(5))
+      assert.equal(1, job:info().attempt)
+    end)
+
+    it("counts it neither as an attempt nor as a crash, however often", function()
+      -- max_crashes is 3: a sixth start would be a dead letter if any of these counted.
+      local job = assert(queue:enqueue("hold", side:args(), { max_retries = 0 }))
+      for n = 1, 5 do
+        local worker = start(30, nil, HALF)
+        side:reaches(n, 10)
+        worker:term()
+        assert.same({ "exited", 1 }, { worker:wait(5) })
+      end
+      assert.equal("pending", job:status())
+      start(30, "last")
+      side:reaches(6, 10)
+      side:open()
+      assert.equal("completed", job:wait(5))
+      for _, run in ipairs(side:runs()[job.id]) do
+        assert.equal(1, run.attempt)
+      end
+    end)
+
+    it("does the same for a retry, which keeps what its record said", function()
+      local job = assert(queue:enqueue("fail_and_hold", side:args(), { max_retries = 1, retry_delay = 0 }))
+      for n = 2, 5 do
+        local worker = start(30, nil, HALF)
+        side:reaches(n, 10)
+        worker:term()
+        assert.same({ "exited", 1 }, { worker:wait(5) })
+        assert.equal("retry", trail.records(client)[job.id].state)
+      end
+      start(30, "last")
+      side:reaches(6, 10)
+      side:open()
+      assert.equal("completed", job:wait(5))
+      assert.equal(2, job:info().attempt)
+    end)
+
+    it("leaves a job that cannot be stopped, and it is run again at once even so", function()
+      local job = assert(queue:enqueue("hang", side:args({ seconds = 20 })))
+      local first = start(30, "first", HALF)
+      side:reaches(1)
+      local before = core.mono()
+      first:term()
+      assert.same({ "exited", 1 }, { first:wait(10) })
+      assert.is_true(core.mono() - before < 4)
+      start(30, "second")
+      side:reaches(2, 5)
+      assert.equal("running", job:status())
+    end)
+
+    it("stops hundreds of jobs of all kinds at once", function()
+      local count = 60
+      local ids = at:enqueue(count, function(i)
+        local kinds = { "hold", "loop", "hold_in_coroutine" }
+        return { kinds[i % 3 + 1], side:args(), { max_retries = 0 } }
+      end)
+      local first = at:worker({ threads = count, env = { NAQ_WORKER_SHUTDOWN_TIMEOUT = "0.3" } })
+      side:reaches(count)
+      first:term()
+      assert.same({ "exited", 1 }, { first:wait(10) })
+      side:open()
+      at:worker({ threads = 8 })
+      for _, record in pairs(trail.all_ended(client, ids, 10)) do
+        assert.equal("completed", record.state)
+      end
+    end)
   end)
 
-  it("stops at once at the second signal; its jobs move when the lease ends", function()
+  it("stops at once at the second signal, and gives its jobs back", function()
     local job = assert(queue:enqueue("hold", side:args()))
-    local first = start(2, "first")
+    local first = start(30, "first")
     side:reaches(1)
     first:term()
     eventually(function() return first:log():find("draining", 1, true) end, 5, "it to drain")
@@ -120,7 +191,7 @@ describe("a worker told to stop", function()
     assert.same({ "exited", 1 }, { first:wait(5) })
     assert.is_true(core.mono() - before < 3)
 
-    start(2, "second")
+    start(30, "second")
     side:reaches(2, 6)
     side:open()
     assert.equal("completed", job:wait(5))

@@ -81,6 +81,7 @@ Process.__index = Process
 
 function Process:kill() assert(core.kill(self.pid, "KILL")) end
 function Process:term() assert(core.kill(self.pid, "TERM")) end
+function Process:signal(name) assert(core.kill(self.pid, name)) end
 function Process:interrupt() assert(core.kill(self.pid, "INT")) end
 --- SIGSTOP, and wait until it has taken effect: the process may be on a core at that moment.
 function process.freeze(pid)

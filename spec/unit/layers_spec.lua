@@ -11,7 +11,7 @@ local DOORS = {
   { header = "^nats/", files = { "^csrc/nats/" } },
   {
     header = "^lua%.h$ ^lauxlib%.h$ ^lualib%.h$ ^luajit%.h$",
-    files = { "^csrc/bind/", "^csrc/run/vm%.[ch]$", "^csrc/run/limits%.[ch]$", "^csrc/run/coroutine%.[ch]$" },
+    files = { "^csrc/bind/", "^csrc/run/vm[_a-z]*%.[ch]$", "^csrc/run/limits%.[ch]$", "^csrc/run/coroutine%.[ch]$" },
   },
 }
 
@@ -38,7 +38,7 @@ local LUA_ROWS = {
   { "config_table", "service_registry" },
   { "config_keys" },
   { "config_file", "config_listing" },
-  { "config", "definitions", "jetstream_api", "job", "retry", "subscription" },
+  { "config", "definitions", "hooks", "jetstream_api", "job", "retry", "subscription" },
   { "bucket", "kv_watcher" },
   { "dispatcher", "kv", "pull_subscription" },
   { "jetstream_streams", "jetstream_messages", "jetstream_consumers" },
@@ -53,8 +53,8 @@ local LUA_ROWS = {
   { "client" },
   { "services" },
   { "init" }, -- the public surface: require("naq")
-  { "library" }, -- from here on: a worker's states only
-  { "sandbox" },
+  { "library", "sources" }, -- from here on: what runs jobs
+  { "job_files", "sandbox" },
   { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
   { "cli.exit" },
   { "cli.help", "cli.local_server", "cli.moment", "cli.output" },

@@ -41,6 +41,35 @@ naq.job("hold_and_fail", function(args, job)
   error({ message = "failed behind the gate", code = "GATE" })
 end)
 
+naq.job("hold_in_coroutine", function(args, job)
+  mark(args, job)
+  return coroutine.wrap(function()
+    pcall(wait_at_gate, args)
+    wait_at_gate(args)
+    return "held"
+  end)()
+end)
+
+naq.job("loop", function(args, job)
+  mark(args, job)
+  local n = 0
+  while n % 1000 ~= 0 or not exists(args.gate) do
+    n = n + 1
+  end
+end)
+
+-- One call into C that nothing interrupts.
+naq.job("hang", function(args, job)
+  mark(args, job)
+  os.execute("exec sleep " .. args.seconds)
+end)
+
+naq.job("fail_and_hold", function(args, job)
+  mark(args, job)
+  if job.attempt == 1 then error("the first attempt fails") end
+  wait_at_gate(args)
+end)
+
 naq.job("fail_first", function(args, job)
   mark(args, job)
   if job.attempt == 1 then error("the first attempt fails") end
