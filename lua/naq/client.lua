@@ -122,6 +122,28 @@ function Client:enqueue(name, args, opts)
   return made, message, code
 end
 
+--- Put one job on a queue, to run in so many seconds. See Queue:enqueue_in.
+---@param seconds number
+---@param name string
+---@param args? any
+---@param opts? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function Client:enqueue_in(seconds, name, args, opts)
+  local made, message, code = self:queue_at(nil, 2):put_in(seconds, name, args, opts, 2)
+  return made, message, code
+end
+
+--- Put one job on a queue, to run at a time. See Queue:enqueue_at.
+---@param time number|string
+---@param name string
+---@param args? any
+---@param opts? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function Client:enqueue_at(time, name, args, opts)
+  local made, message, code = self:queue_at(nil, 2):put_at(time, name, args, opts, 2)
+  return made, message, code
+end
+
 --- The handle of a job by its id; whether there is such a job is not asked.
 ---@param id string
 ---@return naq.Job? job, string? message, naq.Code? code  INVALID

@@ -71,6 +71,34 @@ function naq.enqueue(name, args, options)
   return job, message, code
 end
 
+--- queue:enqueue_in() on the default client and, where the options name none, its default queue.
+---@param seconds number
+---@param name string
+---@param args? any
+---@param options? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function naq.enqueue_in(seconds, name, args, options)
+  local client, job, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  job, message, code = client:queue_at(nil, 2):put_in(seconds, name, args, options, 2)
+  return job, message, code
+end
+
+--- queue:enqueue_at() on the default client.
+---@param time number|string  epoch seconds, or ISO 8601 (no zone: UTC)
+---@param name string
+---@param args? any
+---@param options? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function naq.enqueue_at(time, name, args, options)
+  local client, job, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  job, message, code = client:queue_at(nil, 2):put_at(time, name, args, options, 2)
+  return job, message, code
+end
+
 --- Remove what is on a queue (none given: the default one), on the default client.
 ---@param name? string
 ---@return integer? removed, string? message, naq.Code? code
@@ -190,8 +218,6 @@ local function unsupported(what)
   return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
 end
 
-naq.enqueue_at = unsupported("enqueueing for later")
-naq.enqueue_in = unsupported("enqueueing for later")
 naq.cancel_scheduled_job = unsupported("scheduling")
 naq.pause_scheduled_job = unsupported("scheduling")
 naq.resume_scheduled_job = unsupported("scheduling")

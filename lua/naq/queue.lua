@@ -4,12 +4,11 @@
 -- where no options are given.
 local control = require("naq.control")
 local core = require("naq.core")
+local enqueue_options = require("naq.enqueue_options")
 local errors = require("naq.errors")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
-local options = require("naq.options")
-local policy = require("naq.policy")
 local queue_stats = require("naq.queue_stats")
 local waiting = require("naq.waiting")
 
@@ -20,67 +19,6 @@ local payload_of, new_id = core.payload, core.new_id
 local setmetatable, type = setmetatable, type
 
 local queue = {}
-
-local function traceparent_problem(value)
-  local version, trace, span, flags = value:match("^(%x+)%-(%x+)%-(%x+)%-(%x+)$")
-  if version and #version == 2 and #trace == 32 and #span == 16 and #flags == 2 then return nil end
-  return "must be a W3C traceparent (00-<32 hex digits>-<16>-<2>), not '" .. value .. "'"
-end
-
-local function queue_problem(value)
-  if core.valid_id(value) then return nil end
-  return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'"
-end
-
--- What only enqueue decides; the rest of the options are the policy.
-local FIXED = {
-  queue = { type = "string", check = queue_problem, doc = "another queue than this one" },
-  id = { type = "string", doc = "the job's id; refused with DUPLICATE while another job has it" },
-  priority = { type = "string", one_of = job.PRIORITIES, doc = "high before normal before low (normal)" },
-  meta = { type = "table", doc = "carried along unread" },
-  trace = { type = "string", check = traceparent_problem, doc = "W3C traceparent, carried along unread" },
-  delay = { type = "number", min = 0, unsupported = true, doc = "seconds before the first attempt" },
-  at = { type = { "number", "string" }, unsupported = true, doc = "time of the first attempt" },
-  unique = { type = "string", unsupported = true, doc = "refused while a job with this key waits or runs" },
-  depends_on = { type = { "string", "table" }, unsupported = true, doc = "jobs that must end first" },
-  on_parent_failure = { type = "string", one_of = { "cancel", "run" }, unsupported = true },
-  concurrency_key = { type = "string", unsupported = true },
-}
-
-local ENQUEUE = {}
-for _, part in ipairs({ FIXED, policy.DECLARATION, policy.LIMITS }) do
-  for name, declared in pairs(part) do
-    ENQUEUE[name] = declared
-  end
-end
-
--- Options that become members of the payload: true, or "list" for those whose empty list is an array.
-local CARRIED = { meta = true, trace = true }
-for _, part in ipairs({ policy.DECLARATION, policy.LIMITS }) do
-  for name, declared in pairs(part) do
-    CARRIED[name] = declared.type == "strings" and "list" or true
-  end
-end
-
----@class naq.EnqueueOptions
----@field queue string?
----@field id string?
----@field priority "high"|"normal"|"low"|nil
----@field meta table?
----@field trace string?
----@field max_retries integer?
----@field retry_delay number|number[]|nil
----@field retry_strategy "exponential"|"linear"|"fixed"|nil
----@field retry_jitter number?
----@field retry_max_delay number?
----@field retry_on string[]?
----@field ignore_on string[]?
----@field result_ttl number?
----@field timeout number?
----@field memory_limit number|string|nil
----@field cpu_limit number?
----@field max_instructions number?
----@field sandbox boolean?
 
 ---@class naq.Queue
 ---@field name string
@@ -113,27 +51,21 @@ local function id_is_free(self, id)
   return free, message, code
 end
 
-local function fields_of(opts)
-  local fields
-  for name, value in pairs(opts) do
-    local carried = CARRIED[name]
-    if carried then
-      if carried == "list" and #value == 0 then value = core.array({}) end
-      fields = fields or {}
-      fields[name] = value
-    end
-  end
-  return fields
+-- Into the stream: onto the queue, or into the delayed store when there is a time to wait for.
+local function send(self, priority, id, payload, due)
+  local client = self.client
+  if due then return client.conn:put_delayed(client.prefix, self.name, priority, id, due, payload) end
+  return client.conn:js_publish(self.subjects[priority] .. id, payload, id .. ":0")
 end
 
 -- The first message on a new server finds no stream: create the layout, then try again.
-local function publish(client, subject, payload, msg_id)
-  local seq, duplicate, code = client.conn:js_publish(subject, payload, msg_id)
+local function publish(self, priority, id, payload, due)
+  local seq, duplicate, code = send(self, priority, id, payload, due)
   if seq or code ~= errors.CONFIGURATION then return seq, duplicate, code end
   local layout, message
-  layout, message, code = client:ensure_layout()
+  layout, message, code = self.client:ensure_layout()
   if not layout then return nil, message, code end
-  return client.conn:js_publish(subject, payload, msg_id)
+  return send(self, priority, id, payload, due)
 end
 
 --- enqueue() for functions that raise on behalf of their caller.
@@ -149,13 +81,14 @@ function Queue:put(name, args, opts, level)
     error("a job's name must be a string that is not empty", level + 1)
   end
 
-  local priority, id, fields = "normal", nil, nil
+  local priority, id, fields, due = "normal", nil, nil, nil
   local message, code
   if opts ~= nil then
-    opts, message, code = options.apply(ENQUEUE, opts, level + 1)
+    opts, message, code = enqueue_options.apply(opts, level + 1)
     if not opts then return nil, message, code end
     if opts.queue and opts.queue ~= self.name then self = client:queue_at(opts.queue, level + 1) end
-    priority, id, fields = opts.priority or "normal", opts.id, fields_of(opts)
+    priority, id, fields = opts.priority or "normal", opts.id, enqueue_options.fields(opts)
+    due = enqueue_options.due(opts)
     if id then
       local free
       free, message, code = id_is_free(self, id)
@@ -175,7 +108,7 @@ function Queue:put(name, args, opts, level)
     end
   end
   local seq
-  seq, duplicate, code = publish(client, self.subjects[priority] .. id, payload, id .. ":0")
+  seq, duplicate, code = publish(self, priority, id, payload, due)
   if not seq then return nil, context(self, duplicate), code end
   if duplicate then
     return nil, context(self, ("there is a job %s already"):format(id)), errors.DUPLICATE
@@ -194,6 +127,62 @@ function Queue:enqueue(name, args, opts)
   return made, message, code
 end
 
+-- The caller's options with one of them set, which must not be given there as well.
+local function with(opts, name, value, level)
+  if type(value) ~= "number" and type(value) ~= "string" then
+    error(("a time is a number or a string, not a %s"):format(type(value)), level + 1)
+  end
+  local merged = {}
+  if type(opts) == "table" then
+    for key, given in pairs(opts) do
+      merged[key] = given
+    end
+    if opts.delay ~= nil or opts.at ~= nil then
+      error("the time is given twice: in the options too", level + 1)
+    end
+  elseif opts ~= nil then
+    return opts -- put() says what is wrong with it
+  end
+  merged[name] = value
+  return merged
+end
+
+--- Queue:enqueue_in() for functions that raise on behalf of their caller.
+function Queue:put_in(seconds, name, args, opts, level)
+  if type(seconds) ~= "number" then error("a number of seconds expected", level + 1) end
+  local made, message, code = self:put(name, args, with(opts, "delay", seconds, level + 1), level + 1)
+  return made, message, code
+end
+
+--- Queue:enqueue_at() for functions that raise on behalf of their caller.
+function Queue:put_at(time, name, args, opts, level)
+  local made, message, code = self:put(name, args, with(opts, "at", time, level + 1), level + 1)
+  return made, message, code
+end
+
+--- Put one job on the queue, to run in so many seconds.
+---@param seconds number
+---@param name string
+---@param args? any
+---@param opts? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function Queue:enqueue_in(seconds, name, args, opts)
+  local made, message, code = self:put_in(seconds, name, args, opts, 2)
+  return made, message, code
+end
+
+--- Put one job on the queue, to run at a time: epoch seconds, or ISO 8601 (no zone: UTC). A time that
+--- has passed is now.
+---@param time number|string
+---@param name string
+---@param args? any
+---@param opts? naq.EnqueueOptions
+---@return naq.Job? job, string? message, naq.Code? code
+function Queue:enqueue_at(time, name, args, opts)
+  local made, message, code = self:put_at(time, name, args, opts, 2)
+  return made, message, code
+end
+
 -- Check all entries before anything is sent, so that misuse raises with nothing done. Options are
 -- prepared once a table, whether it stands in one entry or in all.
 local function prepare_all(self, list, level)
@@ -205,7 +194,7 @@ local function prepare_all(self, list, level)
     end
     local opts = entry[3]
     if opts ~= nil and not prepared[opts] then
-      local checked, message, code = options.apply(ENQUEUE, opts, level + 1)
+      local checked, message, code = enqueue_options.apply(opts, level + 1)
       if checked and checked.id then
         local free
         free, message, code = id_is_free(self, checked.id)
@@ -219,7 +208,8 @@ local function prepare_all(self, list, level)
           queue = target.name,
           priority = priority,
           id = checked.id,
-          fields = fields_of(checked),
+          fields = enqueue_options.fields(checked),
+          due = enqueue_options.due(checked),
           class = target.classes[priority],
         }
       else
@@ -243,7 +233,7 @@ function Queue:enqueue_many(list)
   local function prepare(opts)
     local p = prepared[opts]
     if not p.queue then return nil, p.message, p.code end
-    return p.queue, p.priority, p.id, p.fields
+    return p.queue, p.priority, p.id, p.fields, p.due
   end
 
   local defaults = { prefix = client.prefix, queue = self.name }
@@ -270,8 +260,6 @@ local function unsupported(what)
   return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
 end
 
-Queue.enqueue_in = unsupported("enqueueing for later")
-Queue.enqueue_at = unsupported("enqueueing for later")
 Queue.schedule = unsupported("scheduling")
 
 --- Remove what is on the queue. A job that runs meanwhile goes on to its end; retries and delayed jobs,

@@ -117,8 +117,6 @@ describe("enqueueing", function()
 
     it("answers UNSUPPORTED for options and calls of later versions", function()
       for name, value in pairs({
-        delay = 5,
-        at = 1767225600,
         unique = "k",
         depends_on = { "id" },
         on_parent_failure = "run",
@@ -129,8 +127,6 @@ describe("enqueueing", function()
         assert.equal(("option '%s' is not supported by this version"):format(name), message)
         assert.equal("UNSUPPORTED", code)
       end
-      assert.equal("UNSUPPORTED", select(3, queue:enqueue_in(1, "noop")))
-      assert.equal("UNSUPPORTED", select(3, queue:enqueue_at(1767225600, "noop")))
       assert.equal("UNSUPPORTED", select(3, queue:schedule("s", {})))
       local job = assert(queue:enqueue("noop"))
       assert.equal("UNSUPPORTED", select(3, job:cancel()))
@@ -370,8 +366,6 @@ describe("enqueueing", function()
 
     it("say what later versions will do", function()
       for _, name in ipairs({
-        "enqueue_in",
-        "enqueue_at",
         "cancel_scheduled_job",
         "pause_scheduled_job",
         "resume_scheduled_job",

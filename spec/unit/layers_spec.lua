@@ -39,6 +39,7 @@ local LUA_ROWS = {
   { "config_keys" },
   { "config_file", "config_listing" },
   { "config", "definitions", "hooks", "jetstream_api", "job", "retry", "subscription" },
+  { "enqueue_options" },
   { "bucket", "kv_watcher" },
   { "dispatcher", "kv", "pull_subscription" },
   { "jetstream_streams", "jetstream_messages", "jetstream_consumers" },

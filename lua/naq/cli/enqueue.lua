@@ -1,6 +1,7 @@
 -- `naq enqueue`: one job onto a queue, and its result when asked to wait.
 
 local exit = require("naq.cli.exit")
+local moment = require("naq.cli.moment")
 local output = require("naq.cli.output")
 local parser = require("naq.cli.parser")
 local session = require("naq.cli.session")
@@ -9,11 +10,14 @@ local enqueue = {
   description = [[
     Puts one job on a queue and prints its id. With --wait it waits for the end of the job and
     prints what it returned, as JSON; a job that failed is then an error.]],
-  usage = "JOB [-q QUEUE] [--args JSON] [--opts JSON] [--wait S]",
+  usage = "JOB [-q QUEUE] [--args JSON] [--in S] [--at T] [--opts JSON] [--wait S]",
   arguments = { { "job", doc = "name of the job, as a job file defines it" } },
   options = {
     { "-q --queue", "QUEUE", doc = "the queue (default: $NAQ_DEFAULT_QUEUE, or default)" },
     { "--args", "JSON", doc = "what the job gets (default: nothing)" },
+    { "--in", "S", convert = parser.seconds, doc = "run it in S seconds" },
+    { "--at", "T", convert = moment.point, doc = "run it at that time: epoch seconds or ISO 8601, "
+      .. "without a zone UTC" },
     { "--opts", "JSON", doc = "further options of this job, an object: id, priority, max_retries, "
       .. "retry_delay, retry_strategy, result_ttl ..." },
     { "--wait", "S", convert = parser.seconds,
@@ -35,7 +39,9 @@ function enqueue.run(args)
   local job_args = decode(args.args, "--args", args.command)
   local opts = decode(args.opts, "--opts", args.command) or {}
   if type(opts) ~= "table" then exit.usage("--opts is not a JSON object", args.command) end
+  if args["in"] and args.at then exit.usage("either --in or --at", args.command) end
   opts.queue = args.queue or opts.queue
+  opts.delay, opts.at = args["in"] or opts.delay, args.at or opts.at
   local stop = session.beside(args)
   local ok, status = xpcall(session.with, exit.trace, args, function(client)
     local put = client.enqueue
