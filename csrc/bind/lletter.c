@@ -103,6 +103,12 @@ static void set_job(lua_State *L, naq_slice payload) {
     set_text(L, "args", job.args);
     lnaq_pushint64(L, job.hop);
     lua_setfield(L, -2, "hop");
+    lnaq_pushint64(L, job.attempt);
+    lua_setfield(L, -2, "attempt");
+    if (job.result_ttl.at != NULL) {
+        lua_pushnumber(L, naq_json_double(job.result_ttl));
+        lua_setfield(L, -2, "result_ttl");
+    }
     if (job.enqueued_us > 0) {
         lua_pushnumber(L, (lua_Number)job.enqueued_us / 1e6);
         lua_setfield(L, -2, "enqueued_at");
@@ -131,6 +137,16 @@ int lnaq_core_letter(lua_State *L) {
         set_text(L, "payload_base64",
                  (naq_slice){m.payload_base64.at + 1, m.payload_base64.len - 2});
     set_job(L, m.payload);
+    return 1;
+}
+
+int lnaq_core_keep(lua_State *L) {
+    size_t len;
+    const char *payload = luaL_checklstring(L, 1, &len);
+    double most = luaL_checknumber(L, 2);
+    naq_buf *out = lnaq_newbytes(L);
+    if (!naq_letter_keep(payload, len, most > 0 ? (size_t)most : 0, out)) return 0;
+    lnaq_pushbytes(L, out);
     return 1;
 }
 

@@ -25,6 +25,7 @@ static const luaL_Reg CORE[] = {
     {"array", lnaq_core_array},
     {"payload", lnaq_core_payload},
     {"letter", lnaq_core_letter},
+    {"keep", lnaq_core_keep},
     {"revive", lnaq_core_revive},
     {"cron_next", lnaq_cron_next},
     {"connect", lnaq_connect},

@@ -72,6 +72,8 @@ static int lnaq_conn_request(lua_State *L) {
 typedef struct answers {
     naq_buf bytes;
     lua_Integer wanted, have;
+    const char *enough; /* an answer with this in it is the last one wanted; NULL: none is */
+    size_t enough_len;
 } answers;
 
 static const char ANSWERS_MT[] = "naq.answers";
@@ -86,6 +88,7 @@ static bool collect(void *ctx, const char *data, size_t len) {
     answers *a = ctx;
     naq_buf_put(&a->bytes, &len, sizeof len);
     naq_buf_put(&a->bytes, data, len);
+    if (a->enough != NULL && memmem(data, len, a->enough, a->enough_len) != NULL) return false;
     return !a->bytes.failed && ++a->have < a->wanted;
 }
 
@@ -98,10 +101,14 @@ static int lnaq_conn_request_many(lua_State *L) {
     const char *data = luaL_optlstring(L, 3, "", &len);
     lua_Integer wanted = luaL_checkinteger(L, 4);
     int64_t ms = check_ms(L, 5, 1);
+    size_t enough_len = 0;
+    const char *enough = luaL_optlstring(L, 6, NULL, &enough_len);
     answers *a = lua_newuserdata(L, sizeof *a);
     memset(a, 0, sizeof *a);
     luaL_setmetatable(L, ANSWERS_MT);
     a->wanted = wanted;
+    a->enough = enough;
+    a->enough_len = enough_len;
     if (status == NAQ_OK) status = naq_pool_check(c, &err);
     if (status == NAQ_OK && wanted > 0)
         status = naq_ask_many(c, subject, data, len, ms, collect, a, &err);

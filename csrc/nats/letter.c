@@ -93,6 +93,28 @@ static bool named(naq_slice key, const char *name) {
     return key.len == strlen(name) && memcmp(key.at, name, key.len) == 0;
 }
 
+bool naq_letter_keep(const char *payload, size_t len, size_t max_bytes, naq_buf *out) {
+    naq_envelope job;
+    naq_err ignored;
+    size_t start = out->len;
+    if (naq_envelope_parse(payload, len, &job, &ignored) != NAQ_OK) return false;
+    naq_buf_puts(out, "\"payload\":");
+    naq_envelope_put_bare(payload, len, out);
+    size_t bare = out->len;
+    if (job.attempts.at != NULL && bare - start < max_bytes) {
+        size_t room = max_bytes - (bare - start);
+        naq_history history = {.before = job.attempts, .cut = job.attempts_cut};
+        naq_buf_putc(out, ',');
+        size_t most = room < NAQ_HISTORY_BYTES ? room : NAQ_HISTORY_BYTES;
+        if (naq_history_put(out, &history, most, &ignored) != NAQ_OK ||
+            out->len - start > max_bytes)
+            out->len = bare;
+    }
+    if (!out->failed && out->len - start <= max_bytes) return true;
+    out->len = start;
+    return false;
+}
+
 static void take(naq_letter_members *l, naq_slice key, naq_slice value, naq_json_kind kind) {
     naq_slice inside = {value.at + 1, value.len - 2};
     bool text = kind == NAQ_JSON_STRING;

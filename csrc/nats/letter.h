@@ -29,6 +29,11 @@ naq_status naq_letter_write(const naq_letter *l, size_t max_bytes, naq_buf *out,
 void naq_letter_put_error(naq_buf *out, const char *code, const char *message,
                           const char *traceback);
 
+/* Append what a record keeps of a job that was cancelled, for it to be run again: "payload":...,
+ * "attempts":[...] and, where some are gone, "attempts_cut", as much of it as max_bytes hold.
+ * False: not even the payload, or it is no JSON, and nothing was appended. */
+bool naq_letter_keep(const char *payload, size_t len, size_t max_bytes, naq_buf *out);
+
 /* The members of a letter, or of a record that kept its payload: slices of the text. What is absent
  * has at NULL. */
 typedef struct naq_letter_members {

@@ -24,10 +24,10 @@ static void on_request(natsConnection *nc, natsSubscription *sub, natsMsg *m, vo
     naq_responder *r = arg;
     naq_buf answer = {0};
     pthread_mutex_lock(&r->mu);
-    if (!r->closed && natsMsg_GetReply(m) != NULL)
+    if (!r->closed)
         r->respond(r->ctx, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m), &answer);
     pthread_mutex_unlock(&r->mu);
-    if (answer.len > 0 && !answer.failed)
+    if (answer.len > 0 && !answer.failed && natsMsg_GetReply(m) != NULL)
         (void)natsConnection_Publish(nc, natsMsg_GetReply(m), answer.data, (int)answer.len);
     naq_buf_free(&answer);
     natsMsg_Destroy(m);

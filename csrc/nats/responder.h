@@ -6,7 +6,8 @@
 #include "nats/conn.h"
 
 typedef struct naq_responder naq_responder;
-/* Append the answer to out; nothing appended: no answer is sent. */
+/* Append the answer to out; nothing appended, or nobody to send it to: no answer is
+ * sent. */
 typedef void (*naq_respond)(void *ctx, const char *data, size_t len, naq_buf *out);
 
 naq_status naq_responder_open(naq_responder **out, naq_conn *c, const char *subject,

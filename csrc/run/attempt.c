@@ -32,7 +32,20 @@ void naq_attempt_begin(naq_attempt *a) {
     slot->verdict = NAQ_VERDICT_LEAVE;
 }
 
-/* False: given up meanwhile, a is being copied by the timekeeper. */
+/* Whether the job was cancelled, now that this worker was told so: its record decides. */
+static bool drop_cancelled(naq_attempt *a) {
+    naq_permit permit = naq_claim_look(a);
+    if (permit == NAQ_PERMIT_RUN) return false;
+    a->slot->dropped = permit == NAQ_PERMIT_DROP;
+    a->slot->verdict = permit == NAQ_PERMIT_DROP ? NAQ_VERDICT_ACK : NAQ_VERDICT_LEAVE;
+    return true;
+}
+
+/* It was stopped. Somebody else's word for that, without a record, costs the run, not the job. */
+static void end_cancelled(naq_attempt *a) {
+    if (!drop_cancelled(a)) a->slot->verdict = NAQ_VERDICT_RETURN;
+}
+
 /* The worker ends before the job did: back to the queue, as if this start had not been. */
 static void go_back(naq_attempt *a) {
     naq_log(NAQ_WARNING, "job %s is cut off and given back: its worker ends", a->id);
@@ -40,6 +53,7 @@ static void go_back(naq_attempt *a) {
     a->slot->verdict = NAQ_VERDICT_RETURN;
 }
 
+/* False: given up meanwhile, a is being copied by the timekeeper. */
 static bool run(naq_attempt *a) {
     naq_slot *slot = a->slot;
     naq_call call = {.name = a->job.job,
@@ -54,6 +68,9 @@ static bool run(naq_attempt *a) {
     const naq_did_what *what = naq_vm_call(a->vm, &call);
     if (what->did == NAQ_DID_LOSE) return false;
     a->finished_us = naq_wall_us();
+    if (what->did != NAQ_DID_CANCEL && naq_cancels_has(a->at->cancels, a->id, a->job.hop) &&
+        drop_cancelled(a))
+        return true;
     switch (what->did) {
     case NAQ_DID_RETURN:
         naq_outcome_success(a, what);
@@ -71,9 +88,8 @@ static bool run(naq_attempt *a) {
     case NAQ_DID_NOT_KNOW:
         naq_outcome_failure(a, what);
         break;
-    case NAQ_DID_CANCEL: /* who cancels writes the record before the job is stopped */
-        slot->dropped = true;
-        slot->verdict = NAQ_VERDICT_ACK;
+    case NAQ_DID_CANCEL:
+        end_cancelled(a);
         break;
     case NAQ_DID_CUT_OFF:
         go_back(a);
@@ -111,11 +127,14 @@ static void bury_bad_id(naq_attempt *a) {
     bury_undecodable(a, why);
 }
 
+naq_result_class naq_attempt_class(const naq_attempt *a) {
+    naq_slice given = a->job.result_ttl;
+    return naq_result_class_for(given.at != NULL ? naq_json_double(given) : a->at->result_ttl,
+                                NULL);
+}
+
 static naq_permit ask(naq_attempt *a, bool claim) {
-    bool exact;
-    double ttl =
-        a->job.result_ttl.at != NULL ? naq_json_double(a->job.result_ttl) : a->at->result_ttl;
-    naq_permit permit = naq_claim(a, claim, naq_result_class_for(ttl, &exact));
+    naq_permit permit = naq_claim(a, claim, naq_attempt_class(a));
     a->started_us = naq_wall_us();
     return permit;
 }
@@ -132,6 +151,7 @@ static bool decode_ask_run(naq_attempt *a) {
         return true;
     }
     if (a->job.enqueued_us > 0) a->enqueued_us = a->job.enqueued_us;
+    if (naq_cancels_has(a->at->cancels, a->id, a->job.hop) && drop_cancelled(a)) return true;
 
     bool claim = slot->delivered > 1 || a->job.hop > 0;
     naq_permit permit = claim || slot->suspect ? ask(a, claim) : NAQ_PERMIT_RUN;
@@ -178,8 +198,7 @@ void naq_attempt_give_up(naq_attempt *a, naq_stop why) {
     if (why == NAQ_STOP_CUT_OFF) {
         go_back(a);
     } else if (why == NAQ_STOP_CANCELLED) {
-        a->slot->dropped = true;
-        a->slot->verdict = NAQ_VERDICT_ACK;
+        end_cancelled(a);
     } else {
         naq_did_what what = {.did = NAQ_DID_FAIL, .reason = naq_stop_reason(NAQ_STOP_STUCK)};
         naq_buf_printf(&what.message,

@@ -7,6 +7,7 @@
 #define NAQ_RUN_ATTEMPT_H
 
 #include "base/id.h"
+#include "run/cancel.h"
 #include "run/slot.h"
 #include "run/vm.h"
 
@@ -16,6 +17,7 @@ typedef struct naq_bench {
     const char *prefix;
     const char *worker_id;
     naq_slots *slots;
+    naq_cancels *cancels;
     int max_crashes;
     double result_ttl; /* the default */
     size_t max_payload;
@@ -44,6 +46,10 @@ typedef struct naq_attempt {
 
 /* a->slot and a->started_us are set: nothing else is known of the job yet. */
 void naq_attempt_begin(naq_attempt *a);
+
+/* Where a record of the job stands that is written without asking its definition: a claim, a retry,
+ * a cancel. */
+naq_result_class naq_attempt_class(const naq_attempt *a);
 
 /* Run what a->slot holds, begun at a->started_us, and set its verdict. Its record is read first
  * where it is suspect, was delivered before, or has a hop over 0. False: the job was given up as

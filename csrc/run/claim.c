@@ -173,6 +173,23 @@ naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred) {
     return permit;
 }
 
+naq_permit naq_claim_look(naq_attempt *a) {
+    naq_record record;
+    memset(&record, 0, sizeof record);
+    naq_err err;
+    standing s = {0};
+    naq_status status = naq_results_find(a->at->conn, a->at->prefix, a->id, &record, &err);
+    if (status == NAQ_OK && read_standing(&record.entry.value, &s, &err) != NAQ_OK)
+        memset(&s, 0, sizeof s);
+    naq_buf_free(&record.entry.value);
+    if (status == NAQ_JOB_NOT_FOUND) return NAQ_PERMIT_RUN;
+    if (status == NAQ_OK)
+        return terminal(s.state) || s.hop > a->job.hop ? NAQ_PERMIT_DROP : NAQ_PERMIT_RUN;
+    naq_log(NAQ_WARNING, "job %s is left alone: its record cannot be read: %s (%s)", a->id,
+            err.message, naq_status_code(status));
+    return NAQ_PERMIT_LEAVE;
+}
+
 bool naq_claim_holds(naq_attempt *a) {
     naq_record record;
     memset(&record, 0, sizeof record);

@@ -25,6 +25,10 @@ naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred);
  * counted. */
 void naq_claim_undo(naq_attempt *a);
 
+/* [blocks] The same question without consequences: NAQ_PERMIT_RUN, NAQ_PERMIT_DROP, or
+ * NAQ_PERMIT_LEAVE when the record cannot be read. */
+naq_permit naq_claim_look(naq_attempt *a);
+
 /* [blocks] Whether the record still has the revision that slot->expected says: false when another
  * worker has claimed or ended the job since, or the record cannot be read. */
 bool naq_claim_holds(naq_attempt *a);

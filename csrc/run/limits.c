@@ -255,6 +255,8 @@ void naq_limits_begin(naq_limits *l) {
     uint64_t generation =
         (atomic_load_explicit(&l->state, memory_order_relaxed) >> GENERATION_SHIFT) + 1;
     atomic_store_explicit(&l->cancelled, false, memory_order_relaxed);
+    atomic_store_explicit(&l->looked, false, memory_order_relaxed);
+    l->tidying = false;
     atomic_store_explicit(&l->cancel_ms, INT64_MAX, memory_order_relaxed);
     atomic_store_explicit(&l->state, generation << GENERATION_SHIFT | BEGUN, memory_order_release);
 }
@@ -368,14 +370,28 @@ bool naq_limits_interrupt(naq_limits *l, naq_stop why) {
     return true;
 }
 
+/* The time is set before the job is told, so that one that asks just now finds it and puts it off.
+ */
 bool naq_limits_announce(naq_limits *l, naq_stop why, int64_t advance_ms) {
-    atomic_store(&l->cancelled, true);
-    if (advance_ms <= 0 || l->keeper == NULL) return naq_limits_interrupt(l, why);
+    if (advance_ms <= 0 || l->keeper == NULL) {
+        atomic_store(&l->cancelled, true);
+        return naq_limits_interrupt(l, why);
+    }
     uint64_t state = atomic_load(&l->state);
     if (!(state & BEGUN) || reason_of(state) != NAQ_STOP_NONE) return false;
-    int64_t at = naq_mono_ms() + advance_ms;
-    atomic_store(&l->cancel_ms, at);
+    int64_t at = naq_mono_ms() + (atomic_load(&l->looked) ? NAQ_TIDY_MS : advance_ms);
+    int64_t none = INT64_MAX; /* told twice, it has the time it had */
+    if (!atomic_compare_exchange_strong(&l->cancel_ms, &none, at)) return true;
+    atomic_store(&l->cancelled, true);
     naq_timekeeper_expect(l->keeper, at);
+    return true;
+}
+
+bool naq_limits_asked(naq_limits *l) {
+    atomic_store(&l->looked, true);
+    if (!atomic_load(&l->cancelled)) return false;
+    if (!l->tidying) atomic_store(&l->cancel_ms, naq_mono_ms() + NAQ_TIDY_MS);
+    l->tidying = true;
     return true;
 }
 

@@ -24,7 +24,7 @@
 
 #include "run/stop.h"
 
-enum { NAQ_WHERE_MAX = 1536 };
+enum { NAQ_WHERE_MAX = 1536, NAQ_TIDY_MS = 5000 };
 
 /* One Lua call inside another: the main state, and a coroutine for each resume under way. */
 typedef struct naq_frame {
@@ -37,6 +37,7 @@ typedef struct naq_limits {
      * so a reason meant for one job never hits the next. */
     atomic_uint_least64_t state;
     atomic_bool cancelled; /* told to the job, which may stop by itself */
+    atomic_bool looked;    /* it asks whether it is cancelled: it means to stop by itself */
     /* Valid while Lua runs; INT64_MAX: none. */
     atomic_int_least64_t deadline_ms;     /* monotonic */
     atomic_int_least64_t cpu_deadline_ms; /* of the thread's CPU clock */
@@ -57,6 +58,7 @@ typedef struct naq_limits {
     naq_frame *volatile frames;
     naq_frame main;
     size_t used, cap, baseline;
+    bool tidying; /* it was told, and has its time */
     bool refused; /* memory; and that request did not come again with more luck */
     const void *refused_block;
     size_t refused_bytes;
@@ -97,8 +99,12 @@ naq_stop naq_limits_finish(naq_limits *l);
  * none, or it is being stopped already. The job's id is the caller's business (crew.h). */
 bool naq_limits_interrupt(naq_limits *l, naq_stop why);
 
-/* The same, told to the job (cancelled) at once and carried out in advance_ms; 0: now. */
+/* The same, told to the job (naq_limits_asked) at once and carried out in advance_ms; 0: now. A job
+ * that has asked before, or asks within that time, gets NAQ_TIDY_MS. */
 bool naq_limits_announce(naq_limits *l, naq_stop why, int64_t advance_ms);
+
+/* The job asks whether it is to stop. Its thread only. */
+bool naq_limits_asked(naq_limits *l);
 
 /* The timekeeper's side. */
 typedef struct naq_limits_view {

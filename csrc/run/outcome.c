@@ -71,7 +71,11 @@ static void place_record(naq_attempt *a, naq_buf *r, double ttl) {
     naq_result_class k = naq_result_class_for(ttl, &exact);
     /* A record that was there before the run stays in its bucket: one id, one place, one revision.
      */
-    if (!a->found_record || a->slot->expected == 0) a->slot->result_class = k;
+    if (!a->found_record || a->slot->expected == 0) {
+        naq_result_class watched = naq_attempt_class(a); /* a cancel is written there */
+        bool own = k == watched || naq_cancels_end(a->at->cancels, a->id, a->job.hop);
+        a->slot->result_class = own ? k : watched;
+    }
     if (exact && a->slot->result_class == k) return;
     naq_buf_puts(r, ",\"expires_at\":");
     naq_buf_time(r, a->finished_us + (int64_t)(ttl * 1e6));
@@ -87,7 +91,8 @@ void naq_outcome_success(naq_attempt *a, const naq_did_what *what) {
     }
     /* A claim has to be replaced by something, or it would stand as "running" for its bucket's
      * life. */
-    slot->notice_only = ttl <= 0 && slot->expected == 0;
+    slot->notice_only =
+        ttl <= 0 && slot->expected == 0 && naq_cancels_end(a->at->cancels, a->id, a->job.hop);
     if (!slot->notice_only) place_record(a, &slot->record, ttl > 0 ? ttl : 60);
     naq_buf_putc(&slot->record, '}');
     slot->verdict = NAQ_VERDICT_STORE;
@@ -152,7 +157,7 @@ static void tell_next(naq_attempt *a, const naq_next *next) {
     naq_err err;
     uint64_t revision;
     naq_slot *slot = a->slot;
-    if (!a->found_record) slot->result_class = naq_result_class_for(result_ttl(a, -1), NULL);
+    if (!a->found_record) slot->result_class = naq_attempt_class(a);
     int64_t expected = a->found_record ? slot->expected : 0;
     naq_results_bucket(a->at->prefix, slot->result_class, bucket, sizeof bucket);
     int n = snprintf(record, sizeof record, "{\"state\":\"retry\",\"hop\":%lld,\"attempt\":%lld}",

@@ -20,7 +20,7 @@ static void set_package_path(lua_State *L, const char *field, const char *path) 
 /* job:cancelled(), told by whoever cancels (naq_crew_interrupt). */
 static int cancelled(lua_State *L) {
     naq_limits *limits = lua_touserdata(L, lua_upvalueindex(1));
-    lua_pushboolean(L, atomic_load(&limits->cancelled));
+    lua_pushboolean(L, naq_limits_asked(limits));
     return 1;
 }
 

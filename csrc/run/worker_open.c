@@ -161,6 +161,7 @@ static naq_status open_crew(naq_worker *w, naq_err *err) {
                        .prefix = w->o.prefix,
                        .worker_id = w->id,
                        .slots = &w->slots,
+                       .cancels = &w->cancels,
                        .max_crashes = w->o.max_crashes,
                        .result_ttl = w->o.result_ttl,
                        .max_payload = (size_t)naq_conn_max_payload(w->conn)};
@@ -175,6 +176,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     if (w == NULL) return naq_fail(err, NAQ_INVALID, "worker: out of memory");
     w->o = *o;
     make_id(w);
+    naq_cancels_init(&w->cancels, w->id, o->result_ttl);
     naq_layout_options layout = layout_of(o);
     naq_loop_handlers handlers = {.ctx = w,
                                   .delivered = naq_worker_delivered,
@@ -202,6 +204,8 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
         w->reload.vm = &w->crew.vm;
         w->reload.loop = w->loop;
     }
+    if (status == NAQ_OK)
+        status = naq_cancels_listen(&w->cancels, w->conn, o->prefix, &w->crew, err);
     if (status == NAQ_OK && w->signal_fd >= 0)
         status = naq_loop_watch(w->loop, w->signal_fd, naq_worker_signalled, w, err);
     if (status != NAQ_OK) {
@@ -217,7 +221,9 @@ void naq_worker_close(naq_worker *w) {
     if (w->slots.all != NULL) naq_slots_shut(&w->slots);
     naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
     naq_reload_close(&w->reload);
+    naq_cancels_deafen(&w->cancels);
     naq_crew_close(&w->crew);
+    naq_cancels_free(&w->cancels);
     naq_worker_close_gates(w);
     naq_loop_close(w->loop, FLUSH_MS); /* the last acks are on their way before the process ends */
     naq_doubt_close(&w->doubt);

@@ -24,6 +24,7 @@ struct naq_worker {
     naq_slots slots;
     naq_crew crew;
     naq_heartbeat heartbeat;
+    naq_cancels cancels;
     naq_mover mover;
     naq_pull *pulls;      /* one per queue and priority, in that order */
     naq_watched *watched; /* one a pull */

@@ -1,5 +1,6 @@
 -- client.lua -- a client for jobs: one configuration, one connection out of the process-wide pool. Hands
 -- out queues and job handles.
+local cancel = require("naq.cancel")
 local config = require("naq.config")
 local core = require("naq.core")
 local dead_letter = require("naq.dead_letter")
@@ -154,6 +155,14 @@ function Client:job(id)
     return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
   end
   return setmetatable({ id = id }, self.handles)
+end
+
+--- What job:cancel() does.
+---@param handle naq.Job
+---@return true? cancelled, string? message, naq.Code? code
+function Client:cancel_job(handle)
+  local done, message, code = cancel.job(self:use(2), handle)
+  return done, message, code
 end
 
 --- The dead letters: jobs that were given up. Methods: list, each, show, retry, discard, count, purge.

@@ -28,9 +28,15 @@ function core.payload(name, args, fields) end
 --- A dead letter taken apart. args, payload and payload_base64 stay text (JSON, base64), so that nothing
 --- in them is changed; what this interpreter cannot hold of the rest is absent.
 ---@param text string  the letter, or a record that kept its payload
----@return {id: string?, queue: string?, priority: string?, reason: string?, failed_at: number?, error: table?, attempts: table[]?, attempts_cut: integer?, job: string?, args: string?, hop: integer?, enqueued_at: number?, payload: string?, payload_base64: string?}? letter
+---@return {id: string?, queue: string?, priority: string?, reason: string?, failed_at: number?, error: table?, attempts: table[]?, attempts_cut: integer?, job: string?, args: string?, hop: integer?, attempt: integer?, result_ttl: number?, enqueued_at: number?, payload: string?, payload_base64: string?}? letter
 ---@return string? message, string? code  SERIALIZATION
 function core.letter(text) end
+--- What a record keeps of a job that is cancelled: members of a JSON object, without braces, at most so many
+--- bytes. Nothing when they do not suffice, or the payload is none.
+---@param payload string
+---@param max number
+---@return string? text
+function core.keep(payload, max) end
 --- The payload of a dead letter's job for a new round: one hop on, attempt 1, its history kept.
 ---@param text string
 ---@return string? payload, integer|string hop_or_message, string? code  UNDECODABLE, SERIALIZATION
@@ -148,9 +154,10 @@ function conn:publish(subject, data, headers) end
 --- [blocks] One request, one answer. NO responders: NO_JETSTREAM for $JS.* subjects, else CONNECTION.
 ---@return string? data, table|string|nil headers, string? code
 function conn:request(subject, data, seconds, headers) end
---- [blocks] A request answered by several: collects answers until n came or the time is over.
+--- [blocks] A request answered by several: collects answers until n came, one that contains `enough` came, or
+--- the time is over.
 ---@return string[]? answers, string? message, string? code
-function conn:request_many(subject, data, n, seconds) end
+function conn:request_many(subject, data, n, seconds, enough) end
 --- [blocks] All streams and buckets of docs/wire.md: created where missing, checked where they exist.
 --- failed_age (seconds) and failed_bytes are for the creation of the store of dead letters, and not checked.
 ---@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, failed_age: number?, failed_bytes: integer?, dry_run: boolean?}

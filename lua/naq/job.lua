@@ -66,11 +66,19 @@ function Job:retry()
   return done, message, code
 end
 
+--- End the job: one that waits never runs, one that runs is stopped within 100 ms (one that asks
+--- job:cancelled() has 5 s to end by itself). What it returns after that counts for nothing.
+---@return true? cancelled  also when it was cancelled before
+---@return string? message, naq.Code? code  WRONG_STATE (it has completed or failed), JOB_NOT_FOUND, EXPIRED
+function Job:cancel()
+  local done, message, code = self.client:use(2):cancel_job(self)
+  return done, message, code
+end
+
 local function unsupported(what)
   return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
 end
 
-Job.cancel = unsupported("cancelling a job")
 Job.logs = unsupported("reading a job's log")
 
 --- The metatable of handles that share a client, a queue and a priority.

@@ -22,6 +22,9 @@ local ANSWER_SECONDS = 0.25
 ---@field record table?    the decoded record
 ---@field payload table?   the decoded payload of a job that has not ended
 ---@field stored_at number?  when the stream took the message
+---@field stream string?    where its message is, its sequence there, and what it says
+---@field seq integer?
+---@field data string?
 ---@field due number?      when it leaves the delayed store
 ---@field runner {worker: string, started_at: number?, attempt: integer?}?
 
@@ -109,6 +112,9 @@ local function on_queue(client, id, hint)
         priority = priority,
         payload = decoded(data),
         stored_at = info.time,
+        stream = stream,
+        seq = info.seq,
+        data = data,
       }
     end
   end
@@ -135,6 +141,9 @@ local function in_delayed_store(client, id)
         priority = priority,
         payload = payload,
         stored_at = info.time,
+        stream = stream,
+        seq = info.seq,
+        data = data,
         due = due and due / 1000,
       }
     end
@@ -171,7 +180,7 @@ local function ask_workers(client, id)
   if living == 0 then return nil end
   local subject = client.prefix .. ".w.running"
   local answers
-  answers, message, code = client.conn:request_many(subject, id, living, ANSWER_SECONDS)
+  answers, message, code = client.conn:request_many(subject, id, living, ANSWER_SECONDS, '"running":true')
   if not answers then return nil, message, code end
   for _, text in ipairs(answers) do
     local answer = decoded(text)

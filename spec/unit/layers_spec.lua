@@ -49,7 +49,7 @@ local LUA_ROWS = {
   { "workers", "control" },
   { "lookup", "running" },
   { "queue_stats", "waiting" },
-  { "queue", "results", "revive" },
+  { "cancel", "queue", "results", "revive" },
   { "dead_letter", "worker" },
   { "client" },
   { "services" },

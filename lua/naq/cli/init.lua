@@ -15,8 +15,8 @@ local cli = {}
 local COMMANDS = {
   { "worker", "serve queues: run the jobs on them", "naq.cli.worker" },
   { "enqueue", "put a job on a queue", "naq.cli.enqueue" },
-  { "job", "one job: its state, its result, running it again", "naq.cli.job",
-    group = { "show", "result", "retry" } },
+  { "job", "jobs: their state, their result, ending them, running them again", "naq.cli.job",
+    group = { "show", "result", "cancel", "retry" } },
   {
     "queue",
     "queues: list, count, look at, pause, limit, empty",

@@ -145,6 +145,29 @@ function job.result.run(args)
   end)
 end
 
+job.cancel = {
+  summary = "end a job that waits or runs",
+  description = [[
+    Ends a job: one that waits (on its queue, for its time, for its next attempt) never runs; one that
+    runs is stopped within 100 ms, or gets 5 seconds to tidy up when it asks job:cancelled(). A job that
+    was cancelled already is fine; one that has completed or failed is refused.]],
+  usage = "ID",
+  arguments = { ID },
+  example = "naq job cancel 01jd0k3c9m5q8w2x7z4v6b1n3t",
+}
+
+function job.cancel.run(args)
+  check_id(args)
+  return session.with(args, function(client)
+    exit.check(exit.check(client:job(args.id)):cancel())
+    if args.json then
+      output.object({ "id", "cancelled" }, { id = args.id, cancelled = true })
+    else
+      output.line(args.id, ": cancelled")
+    end
+  end)
+end
+
 job.retry = {
   summary = "run a job again",
   description = [[
