@@ -40,8 +40,7 @@ static void forget(lnaq_window *w) {
 
 static int lnaq_window_close(lua_State *L) {
     lnaq_window *w = luaL_checkudata(L, 1, WINDOW_MT);
-    naq_err ignored;
-    if (w->conn != NULL && naq_pool_check(w->conn, &ignored) == NAQ_OK) {
+    if (w->conn != NULL && naq_pool_ours(w->conn)) {
         naq_bulk_close(w->bulk);
         naq_pool_release(w->conn);
     }

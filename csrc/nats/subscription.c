@@ -155,10 +155,9 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
 }
 
 void naq_sub_close(naq_sub *s, bool wait) {
-    naq_err ignored;
     /* After a fork there is nothing to end: libnats' threads are the parent's, and one of them may
      * have held a lock. */
-    if (s == NULL || naq_pool_check(s->conn, &ignored) != NAQ_OK) return;
+    if (s == NULL || !naq_pool_ours(s->conn)) return;
     if (s->to != NULL) naq_lane_close(s->to, &s->lane);
     pthread_mutex_lock(&s->mu);
     naq_conn *conn = s->conn;
