@@ -13,6 +13,7 @@ local ROWS = {
   "start",
   "cpu",
   "limits",
+  "queue_limits",
   "flat",
   "soak",
 }

@@ -12,6 +12,8 @@
 #include "nats/kvwatch.h"
 
 #include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,7 @@
 
 enum {
     SLICE_MS = 250,
+    FLUSH_MS = 2000,
     HEARTBEAT_MS = 3000,
     SILENCE_MS = 2 * HEARTBEAT_MS + 1000,
     LEAST_ASK_MS = 500, /* a new consumer takes a round trip, however short the caller's time */
@@ -45,7 +48,9 @@ struct naq_kv_watch {
     char bucket[NAQ_KV_BUCKET_MAX + 1];
     char filter[NAQ_KV_KEY_MAX + 1];
     naq_kv_watch_options options;
+    pthread_mutex_t mu; /* guards sub against naq_kv_watch_end() */
     natsSubscription *sub;
+    atomic_bool ended;
     size_t skip;   /* bytes of "$KV.<bucket>." */
     natsMsg *held; /* the last event's */
 
@@ -124,17 +129,26 @@ static void remove_consumer(naq_kv_watch *w) {
     w->consumer[0] = '\0';
 }
 
+static natsSubscription *replace(naq_kv_watch *w, natsSubscription *sub) {
+    pthread_mutex_lock(&w->mu);
+    natsSubscription *old = w->sub;
+    w->sub = sub;
+    pthread_mutex_unlock(&w->mu);
+    return old;
+}
+
 /* A new subscription in place of the old one. */
 static naq_status subscribe(naq_kv_watch *w, char *inbox, size_t size, naq_err *err) {
     natsInbox *fresh = NULL;
-    naq_unsubscribe(w->c, w->sub);
-    w->sub = NULL;
+    natsSubscription *sub = NULL;
+    naq_unsubscribe(w->c, replace(w, NULL));
     natsStatus s = natsInbox_Create(&fresh);
     if (s != NATS_OK) return naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
     (void)snprintf(inbox, size, "%s", fresh);
     natsInbox_Destroy(fresh);
-    naq_status status = naq_subscribe(w->c, inbox, &w->sub, err);
+    naq_status status = naq_subscribe(w->c, inbox, &sub, err);
     if (status != NAQ_OK) return status;
+    (void)replace(w, sub);
     s = natsSubscription_SetPendingLimits(w->sub, BUFFER_MESSAGES, BUFFER_BYTES);
     return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
 }
@@ -284,7 +298,10 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
     naq_status status = naq_pool_check(w->c, err);
     natsMsg_Destroy(w->held);
     w->held = NULL;
+    int64_t slice = w->options.slice_ms > 0 ? w->options.slice_ms : SLICE_MS;
     while (status == NAQ_OK) {
+        if (atomic_load(&w->ended))
+            return naq_fail(err, NAQ_CLOSED, "watching bucket %s: ended", w->bucket);
         if (tell(&w->tell_reset, NAQ_KV_RESET, event)) return NAQ_OK;
         /* Behind the last of the initial values, which was returned in the call before. */
         if (tell(&w->tell_up_to_date, NAQ_KV_UP_TO_DATE, event)) return NAQ_OK;
@@ -293,7 +310,7 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
         if (must_start(w))
             status = start_again(w, rest, err);
         else
-            s = natsSubscription_NextMsg(&m, w->sub, rest < SLICE_MS ? rest : SLICE_MS);
+            s = natsSubscription_NextMsg(&m, w->sub, rest < slice ? rest : slice);
         if (s == NATS_OK) {
             if (take(w, m, event)) return NAQ_OK;
             natsMsg_Destroy(m);
@@ -323,6 +340,7 @@ naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket
         return naq_fail(err, NAQ_CONNECTION, "watching bucket %s: out of memory", bucket);
     w->c = c;
     naq_pool_retain(c);
+    pthread_mutex_init(&w->mu, NULL);
     (void)snprintf(w->bucket, sizeof w->bucket, "%s", bucket);
     (void)snprintf(w->filter, sizeof w->filter, "%s", filter);
     w->skip = strlen(bucket) + sizeof "$KV.." - 1;
@@ -342,7 +360,17 @@ naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket
     return status;
 }
 
+void naq_kv_watch_end(naq_kv_watch *w) {
+    pthread_mutex_lock(&w->mu);
+    /* Whoever waits for its next message is told; nothing else ends that wait, whatever becomes of
+     * the connection. */
+    if (!atomic_exchange(&w->ended, true) && w->sub != NULL)
+        (void)natsSubscription_Unsubscribe(w->sub);
+    pthread_mutex_unlock(&w->mu);
+}
+
 static void let_go(naq_kv_watch *w) {
+    pthread_mutex_destroy(&w->mu);
     natsMsg_Destroy(w->held);
     naq_pool_release(w->c);
     free(w);
@@ -351,7 +379,11 @@ static void let_go(naq_kv_watch *w) {
 void naq_kv_watch_close(naq_kv_watch *w) {
     if (w == NULL) return;
     if (naq_pool_ours(w->c)) {
+        naq_err ignored;
         remove_consumer(w);
+        /* Unsubscribed already: the reader may still hold it; see inbox.c. */
+        if (atomic_load(&w->ended) && !naq_conn_lost(w->c))
+            (void)naq_conn_flush(w->c, FLUSH_MS, &ignored);
         naq_unsubscribe(w->c, w->sub);
     }
     let_go(w);

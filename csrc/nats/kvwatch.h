@@ -1,9 +1,10 @@
 /* kvwatch.h -- a bucket watched: what stands in it, then every change, in the stream's order.
  *
- * One thread at a time. The server pushes to an ordered consumer: a gap, a silence or a reconnect
- * makes a new one that begins behind what was seen, so nothing is lost that the bucket still has (a
- * bucket with history 1 keeps the last value of a key). What nobody takes waits here up to a bound,
- * then on the server, which is told by flow control. Expired keys make no event. */
+ * One thread at a time, but for naq_kv_watch_end(). The server pushes to an ordered consumer: a
+ * gap, a silence or a reconnect makes a new one that begins behind what was seen, so nothing is
+ * lost that the bucket still has (a bucket with history 1 keeps the last value of a key). What
+ * nobody takes waits here up to a bound, then on the server, which is told by flow control. Expired
+ * keys make no event. */
 #ifndef NAQ_NATS_KVWATCH_H
 #define NAQ_NATS_KVWATCH_H
 
@@ -16,6 +17,7 @@ typedef struct naq_kv_watch_options {
     bool updates_only; /* only what is written from now on */
     bool ignore_deletes;
     bool headers_only; /* no values */
+    int64_t slice_ms;  /* how often a long wait looks after its connection; 0: every 250 ms */
 } naq_kv_watch_options;
 
 typedef enum naq_kv_operation {
@@ -44,6 +46,8 @@ naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket
  * when the bucket is gone. */
 naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *event,
                              naq_err *err);
+/* Any thread: next() returns at once, with NAQ_CLOSED, now and ever after. */
+void naq_kv_watch_end(naq_kv_watch *w);
 /* [blocks a moment] NULL is fine. */
 void naq_kv_watch_close(naq_kv_watch *w);
 /* The same for finalizers: never waits for the network; the server removes the consumer itself. */

@@ -9,8 +9,9 @@
 #include "base/log.h"
 
 enum {
-    SLICE_MS = 100, /* how long a stop may take */
+    SLICE_MS = 2000, /* how soon a reconnect is noticed; an idle worker wakes no more often */
     FIRST_MS = 30000,
+    WAIT_MS = 60000,
     PAUSE_MS = 500
 };
 
@@ -103,12 +104,24 @@ static bool handle(naq_control *c, const naq_kv_event *event) {
     return false;
 }
 
+/* NULL: closed. */
+static void replace(naq_control *c, naq_kv_watch *watch) {
+    pthread_mutex_lock(&c->mu);
+    naq_kv_watch *old = c->watch;
+    c->watch = watch;
+    pthread_mutex_unlock(&c->mu);
+    naq_kv_watch_close(old);
+}
+
 static naq_status open_watch(naq_control *c, naq_err *err) {
     char bucket[96];
-    naq_kv_watch_options options = {0};
+    naq_kv_watch_options options = {.slice_ms = SLICE_MS};
+    naq_kv_watch *watch = NULL;
     (void)snprintf(bucket, sizeof bucket, "%s_control", c->prefix);
     begin_reading(c);
-    return naq_kv_watch_open(&c->watch, c->conn, bucket, ">", &options, err);
+    naq_status status = naq_kv_watch_open(&watch, c->conn, bucket, ">", &options, err);
+    replace(c, watch);
+    return status;
 }
 
 static bool ending(naq_control *c) {
@@ -122,17 +135,16 @@ static void body(naq_service *service) {
         naq_kv_event event;
         naq_err err;
         naq_status status = c->watch == NULL ? open_watch(c, &err) : NAQ_OK;
-        if (status == NAQ_OK) status = naq_kv_watch_next(c->watch, SLICE_MS, &event, &err);
+        if (status == NAQ_OK) status = naq_kv_watch_next(c->watch, WAIT_MS, &event, &err);
         if (status == NAQ_OK) {
             told = false;
             (void)handle(c, &event);
-        } else if (status != NAQ_TIMEOUT) {
+        } else if (status != NAQ_TIMEOUT && !ending(c)) {
             if (!told)
                 naq_log(NAQ_WARNING, "settings of queues: %s; what was set last holds",
                         err.message);
             told = true;
-            naq_kv_watch_close(c->watch);
-            c->watch = NULL;
+            replace(c, NULL);
             (void)naq_service_sleep(service, PAUSE_MS);
         }
     }
@@ -156,11 +168,14 @@ naq_status naq_control_open(naq_control *c, naq_err *err) {
 
 void naq_control_leave(naq_control *c) {
     atomic_store(&c->ending, true);
+    pthread_mutex_lock(&c->mu);
+    if (c->watch != NULL) naq_kv_watch_end(c->watch);
+    pthread_mutex_unlock(&c->mu);
 }
 
 void naq_control_close(naq_control *c) {
     if (c->records == NULL) return;
-    atomic_store(&c->ending, true);
+    naq_control_leave(c);
     naq_service_stop(&c->service);
     naq_kv_watch_close(c->watch);
     pthread_mutex_destroy(&c->mu);

@@ -32,7 +32,7 @@ typedef struct naq_control {
     naq_kv_watch *watch;
     atomic_bool ending;
     atomic_uint version; /* goes up with each change */
-    pthread_mutex_t mu;  /* guards records */
+    pthread_mutex_t mu;  /* guards records, watch */
     struct naq_known *records;
     bool live; /* the watching thread: what comes now is happening now */
 } naq_control;
@@ -40,7 +40,7 @@ typedef struct naq_control {
 /* [blocks] Fill in the fields up to ctx before. Returns when all that stands in the bucket is
  * known, so that a worker never begins a job that a setting forbids. */
 naq_status naq_control_open(naq_control *c, naq_err *err);
-/* Begin to end: close will wait less. Any thread. */
+/* Begin to end: nothing more is followed. Any thread; close need not wait then. */
 void naq_control_leave(naq_control *c);
 /* [blocks a moment] Safe on a zeroed struct. */
 void naq_control_close(naq_control *c);
