@@ -34,6 +34,7 @@ static void drain(naq_worker *w, naq_stopped why) {
     if (w->draining) return;
     w->draining = true;
     w->stats.why = why;
+    naq_control_leave(&w->control);
     put_back(w);
     naq_slots_shut(&w->slots);
     w->drain_until_ms = w->came_late_ms + w->o.shutdown_ms;

@@ -146,7 +146,6 @@ void naq_worker_gates_want(naq_worker *w, int idle, int want, int64_t now) {
 }
 
 void naq_worker_gates_drain(naq_worker *w) {
-    naq_control_leave(&w->control);
     for (int i = 0; w->n_gated > 0 && i < w->o.n_queues; i++) {
         naq_gate *g = &w->gates[i];
         naq_slot *slot;

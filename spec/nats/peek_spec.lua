@@ -1,0 +1,175 @@
+-- Jobs that wait, looked at page by page, taken away one by one or all together.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local eventually, naq = support.eventually, support.naq
+
+local PRIORITIES = { "low", "normal", "high" }
+
+describe("the jobs that wait on a queue", function()
+  local at = support.scene()
+  local client, queue, side, server
+  before_each(function() client, queue, side, server = at:begin() end)
+  after_each(function() at:finish() end)
+
+  local function run(...) return naq("-u", server.url, ...) end
+
+  local function fill(count)
+    return at:enqueue(count, function(i)
+      return { "mark", side:args({ n = i }), { priority = PRIORITIES[i % 3 + 1] } }
+    end)
+  end
+
+  local function ids_of(jobs)
+    local ids = {}
+    for i, job in ipairs(jobs) do
+      ids[i] = job.id
+    end
+    return ids
+  end
+
+  it("are paged through in order, and stay as they are", function()
+    local ids = fill(25)
+    assert(client:queue("another"):enqueue("mark"))
+    local seen, after = {}, nil
+    repeat
+      local page = assert(queue:peek(10, after))
+      for _, job in ipairs(page) do
+        seen[#seen + 1] = job.id
+        after = job.seq
+      end
+    until #page < 10
+    assert.same(ids, seen)
+    assert.same({ ids[12], ids[13] }, ids_of(assert(queue:peek(2, ids[11]))))
+    local first = assert(queue:peek(1))[1]
+    assert.equal("mark", first.job)
+    assert.equal(queue.name, first.queue)
+    assert.equal("normal", first.priority)
+    assert.equal(1, first.args.n)
+    assert.equal(1, first.attempt)
+    assert.is_number(first.enqueued_at)
+    assert.equal(25, assert(queue:stats()).pending)
+    local jobs, _, code = queue:peek(1, "nobody")
+    assert.same({ nil, "JOB_NOT_FOUND" }, { jobs, code })
+    assert.same({}, assert(client:queue("empty"):peek()))
+    assert.has_error(function() queue:peek(0) end)
+    assert.has_error(function() queue:peek(1, {}) end)
+  end)
+
+  it("may be no jobs of naq's, and are listed all the same", function()
+    assert(client.conn:js_publish(("naq.q.%s.normal.strange"):format(queue.name), "no json"))
+    local job = assert(queue:peek())[1]
+    assert.equal("strange", job.id)
+    assert.is_nil(job.job)
+  end)
+
+  it("are those that do not run", function()
+    at:worker({ threads = 1 })
+    assert(queue:enqueue("hold", side:args()))
+    side:reaches(1)
+    local waiting = fill(3)
+    assert.same(waiting, ids_of(assert(queue:peek())))
+    side:open()
+  end)
+
+  it("are listed and deleted on the command line", function()
+    local ids = fill(3)
+    local status, out, errors = run("queue", "peek", queue.name, "--limit", "2", "--json")
+    assert.equal(0, status, errors)
+    local lines = {}
+    for line in out:gmatch("[^\n]+") do
+      lines[#lines + 1] = assert(core.decode(line))
+    end
+    assert.same({ ids[1], ids[2] }, ids_of(lines))
+    status, out = run("queue", "peek", queue.name, "--after", ("%d"):format(lines[2].seq))
+    assert.equal(0, status)
+    assert.truthy(out:find(ids[3], 1, true))
+    assert.falsy(out:find(ids[2], 1, true))
+    status, out = run("queue", "delete", queue.name, ids[2], "--json")
+    assert.equal(0, status)
+    assert.same({ id = ids[2], deleted = true }, core.decode(out))
+    assert.same({ ids[1], ids[3] }, ids_of(assert(queue:peek())))
+    status, out, errors = run("queue", "delete", queue.name, ids[2])
+    assert.same({ 1, "" }, { status, out })
+    assert.truthy(errors:find("not found", 1, true), errors)
+  end)
+
+  it("are deleted one by one, the others are still delivered", function()
+    local ids = fill(30)
+    for i = 1, 30, 2 do
+      assert.is_true(queue:delete(ids[i]))
+    end
+    assert.equal(15, assert(queue:stats()).pending)
+    at:worker()
+    side:reaches(15)
+    local runs, count = side:runs()
+    assert.equal(15, count)
+    assert.is_nil(runs[ids[1]])
+  end)
+
+  it("are not deleted when they are none any more, and it is said why", function()
+    at:worker({ threads = 1 })
+    local done = assert(queue:enqueue("mark", side:args()))
+    assert.equal("completed", done:wait(10))
+    local held = assert(queue:enqueue("hold", side:args()))
+    side:reaches(2)
+    for id, why in pairs({ [done.id] = "completed", [held.id] = "running" }) do
+      local deleted, message, code = queue:delete(id)
+      assert.same({ nil, "INVALID" }, { deleted, code })
+      assert.truthy(message:find(why, 1, true), message)
+    end
+    local other = assert(client:queue("another"):enqueue("mark", side:args()))
+    local deleted, message = queue:delete(other.id)
+    assert.is_nil(deleted)
+    assert.truthy(message:find("queue another", 1, true), message)
+    assert.same({ nil, "JOB_NOT_FOUND" }, { queue:delete("nobody"), (select(3, queue:delete("nobody"))) })
+    side:open()
+    assert.equal("completed", held:wait(10))
+  end)
+
+  it("deleted under racing workers: what is said is what happened", function()
+    at:worker({ threads = 2 })
+    at:worker({ threads = 2 })
+    local ids, gone, kept = fill(600), {}, 0
+    for i = 600, 1, -7 do
+      local deleted, _, code = queue:delete(ids[i])
+      if deleted then
+        gone[#gone + 1] = ids[i]
+      else
+        kept = kept + 1
+        assert.truthy(code == "INVALID" or code == "JOB_NOT_FOUND", code)
+      end
+    end
+    side:reaches(600 - #gone)
+    eventually(function()
+      local stats = assert(queue:stats())
+      return stats.pending + stats.running == 0
+    end, 10)
+    local runs, count = side:runs()
+    assert.equal(600 - #gone, count)
+    for _, id in ipairs(gone) do
+      assert.is_nil(runs[id])
+    end
+    assert.is_true(kept + #gone > 0)
+  end)
+
+  it("purged under racing workers: what runs finishes, nothing is stuck, later jobs run", function()
+    at:worker({ threads = 2 })
+    at:worker({ threads = 2 })
+    for round = 1, 5 do
+      fill(400)
+      eventually(function() return select(2, side:runs()) > 0 end, 10)
+      assert(queue:purge())
+      local last = assert(queue:enqueue("mark", side:args(), { priority = PRIORITIES[round % 3 + 1] }))
+      assert.equal("completed", last:wait(10))
+    end
+    eventually(function()
+      local stats = assert(queue:stats())
+      return stats.pending + stats.running == 0, core.encode(stats)
+    end, 10)
+    local runs = side:runs()
+    for id, list in pairs(runs) do
+      assert.equal(1, #list, id)
+    end
+  end)
+end)
