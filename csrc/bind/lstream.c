@@ -124,7 +124,10 @@ static int lnaq_conn_last_msg(lua_State *L) {
         return lnaq_fail(L, &err);
     lua_pushlstring(L, r->message.data.data != NULL ? r->message.data.data : "",
                     r->message.data.len);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    lua_pushlstring(L, r->message.subject.data != NULL ? r->message.subject.data : "",
+                    r->message.subject.len);
+    lua_setfield(L, -2, "subject");
     lnaq_pushint64(L, (int64_t)r->message.sequence);
     lua_setfield(L, -2, "seq");
     lua_pushnumber(L, (lua_Number)r->message.time_us / 1e6);

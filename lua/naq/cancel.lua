@@ -87,7 +87,7 @@ local function contest(try)
   if not list then return nil, message, code end
   local living = 0
   for _, worker in ipairs(list) do
-    if not worker.stale then living = living + 1 end
+    if not worker.stale and worker.state ~= "starting" then living = living + 1 end
   end
   if living == 0 then return false end
   local answers

@@ -220,7 +220,7 @@ function conn:find_record(prefix, id) end
 --- [blocks] Wait until the job has a terminal record (or, with result_ttl 0, until its end is told).
 ---@return string? record, string? message, string? code  TIMEOUT
 function conn:wait_record(prefix, id, seconds) end
---- [blocks] The stored message of a subject: data, {seq=, time=, headers={}}; KEY_NOT_FOUND
+--- [blocks] The last stored message whose subject matches: data, {subject=, seq=, time=, headers={}}; KEY_NOT_FOUND
 function conn:last_msg(stream, subject) end
 --- [blocks] A stored message: by its sequence, the last of a subject, or (both given) the next whose subject
 --- matches from that sequence on: {stream, subject, data, headers, seq, timestamp}; KEY_NOT_FOUND

@@ -5,6 +5,7 @@
 -- new place before it leaves the old one. So a look that finds nothing is repeated once before it counts.
 local core = require("naq.core")
 local errors = require("naq.errors")
+local guess = require("naq.guess")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local workers = require("naq.workers")
@@ -60,15 +61,13 @@ function lookup.record(client, id)
   return record
 end
 
--- The subjects of a stream that end in the id.
-local function subjects_of(client, stream, filter)
-  local found = {}
-  local ok, message, code = jetstream_api.each_subject(client.conn, stream, filter, function(subject)
-    found[#found + 1] = subject
-  end)
-  if ok then return found end
-  if nowhere(code) then return {} end
-  return nil, message, code
+-- data, info of the last stored message whose subject matches; nil alone when there is none. An exact subject
+-- costs the server nothing; a wildcard is matched against every subject of the stream.
+local function stored(client, stream, subject)
+  local data, info, code = client.conn:last_msg(stream, subject)
+  if data then return data, info end
+  if nowhere(code) then return nil end
+  return nil, info, code
 end
 
 --- The subject <prefix>.<kind>.*.<id> in one of naq's streams; nil alone when there is none.
@@ -77,93 +76,106 @@ end
 ---@return string? subject, string? message, naq.Code? code
 function lookup.subject_ending(client, stream, kind, id)
   local filter = ("%s.%s.*.%s"):format(client.prefix, kind, id)
-  local subjects, message, code = subjects_of(client, client.prefix .. stream, filter)
-  if not subjects then return nil, message, code end
-  return subjects[1]
+  local data, info, code = stored(client, client.prefix .. stream, filter)
+  if not data then return nil, info, code end
+  return info.subject
 end
 
--- data, info of a stored message; nil alone when it is not there.
-local function stored(client, stream, subject)
-  local data, info, code = client.conn:last_msg(stream, subject)
-  if data then return data, info end
-  if nowhere(code) then return nil end
-  return nil, info, code
+local function pending(stream, data, info)
+  local queue, priority = info.subject:match("([^.]+)%.([^.]+)%.[^.]+$")
+  return {
+    state = "pending",
+    queue = queue,
+    priority = priority,
+    payload = decoded(data),
+    stored_at = info.time,
+    stream = stream,
+    seq = info.seq,
+    data = data,
+  }
 end
 
--- Where the message of a job waits on its queue: one exact read when queue and priority are known.
-local function on_queue(client, id, hint)
-  local stream = client.prefix .. "_jobs"
-  local subjects
-  if hint and hint.queue and hint.priority then
-    subjects = { ("%s.q.%s.%s.%s"):format(client.prefix, hint.queue, hint.priority, id) }
-  else
-    local message, code
-    subjects, message, code = subjects_of(client, stream, ("%s.q.*.*.%s"):format(client.prefix, id))
-    if not subjects then return nil, message, code end
+-- The job on one queue, with one priority, as it is stored there.
+local function at(client, stream, subject)
+  local data, info, code = stored(client, stream, subject)
+  if not data then return nil, info, code end
+  return pending(stream, data, info)
+end
+
+-- What was stored behind a sequence: cheap, whatever stands before it.
+local function behind(client, stream, subject, seq)
+  local found, message, code = client.conn:get_msg(stream, seq + 1, subject)
+  if found then
+    return pending(stream, found.data, { subject = found.subject, seq = found.seq, time = found.timestamp })
   end
-  for _, subject in ipairs(subjects) do
-    local data, info, code = stored(client, stream, subject)
-    if code then return nil, info, code end
-    if data then
-      local queue, priority = subject:match("([^.]+)%.([^.]+)%.[^.]+$")
-      return {
-        state = "pending",
-        queue = queue,
-        priority = priority,
-        payload = decoded(data),
-        stored_at = info.time,
-        stream = stream,
-        seq = info.seq,
-        data = data,
-      }
+  if nowhere(code) then return nil end
+  return nil, message, code
+end
+
+-- Where the message of a job waits on its queue: one exact read when queue and priority are known, a few
+-- for each queue that comes to mind when they are not, and the whole stream is searched last: that far
+-- `searched` remembers, for a second look.
+local function on_queue(client, id, hint, searched)
+  local stream = client.prefix .. "_jobs"
+  local found, message, code
+  if hint and hint.queue and hint.priority then
+    found, message, code =
+      at(client, stream, ("%s.q.%s.%s.%s"):format(client.prefix, hint.queue, hint.priority, id))
+    return found, message, code
+  end
+  local anywhere = ("%s.q.*.*.%s"):format(client.prefix, id)
+  if searched.to then
+    found, message, code = behind(client, stream, anywhere, searched.to)
+    return found, message, code
+  end
+  local queues, last
+  queues, last, code = guess.queues(client, id)
+  if not queues then return nil, last, code end
+  for _, queue in ipairs(queues) do
+    for _, priority in ipairs(job.PRIORITIES) do
+      found, message, code = at(client, stream, ("%s.q.%s.%s.%s"):format(client.prefix, queue, priority, id))
+      if found or code then return found, message, code end
     end
   end
-  return nil
+  found, message, code = at(client, stream, anywhere)
+  searched.to = last
+  return found, message, code
 end
 
 local function in_delayed_store(client, id)
   local stream = client.prefix .. "_delayed"
-  local subjects, message, code = subjects_of(client, stream, ("%s.d.*.%s"):format(client.prefix, id))
-  if not subjects then return nil, message, code end
-  for _, subject in ipairs(subjects) do
-    local data, info
-    data, info, code = stored(client, stream, subject)
-    if code then return nil, info, code end
-    if data then
-      local payload, headers = decoded(data), info.headers or {}
-      local queue, priority = (headers["Naq-To"] or ""):match("^([^.]+)%.([^.]+)$")
-      local due = tonumber(headers["Naq-Due"])
-      -- A job that was only put off has a hop too, but no failed attempt.
-      local failed = payload and (tonumber(payload.attempt) or 1) > 1
-      return {
-        state = failed and "retry" or "scheduled",
-        queue = queue,
-        priority = priority,
-        payload = payload,
-        stored_at = info.time,
-        stream = stream,
-        seq = info.seq,
-        data = data,
-        due = due and due / 1000,
-      }
-    end
-  end
-  return nil
+  local data, info, code = stored(client, stream, ("%s.d.*.%s"):format(client.prefix, id))
+  if not data then return nil, info, code end
+  local payload, headers = decoded(data), info.headers or {}
+  local queue, priority = (headers["Naq-To"] or ""):match("^([^.]+)%.([^.]+)$")
+  local due = tonumber(headers["Naq-Due"])
+  -- A job that was only put off has a hop too, but no failed attempt.
+  local failed = payload and (tonumber(payload.attempt) or 1) > 1
+  return {
+    state = failed and "retry" or "scheduled",
+    queue = queue,
+    priority = priority,
+    payload = payload,
+    stored_at = info.time,
+    stream = stream,
+    seq = info.seq,
+    data = data,
+    due = due and due / 1000,
+  }
 end
 
 --- A job's message in the delayed store, as it is stored; nil alone when it is not there.
 ---@return string? data, {seq: integer, time: number, headers: table}|string|nil info, naq.Code? code
 function lookup.delayed_message(client, id)
-  local stream = client.prefix .. "_delayed"
-  local subject, message, code = lookup.subject_ending(client, "_delayed", "d", id)
-  if not subject then return nil, message, code end
-  return stored(client, stream, subject)
+  local data, info, code =
+    stored(client, client.prefix .. "_delayed", ("%s.d.*.%s"):format(client.prefix, id))
+  return data, info, code
 end
 
 --- Whether a job waits to run: on its queue, or in the delayed store. nil alone: no.
 ---@return naq.Found? found, string? message, naq.Code? code
 function lookup.waiting(client, id, hint)
-  local found, message, code = on_queue(client, id, hint)
+  local found, message, code = on_queue(client, id, hint, {})
   if found or code then return found, message, code end
   found, message, code = in_delayed_store(client, id)
   return found, message, code
@@ -190,15 +202,16 @@ local function ask_workers(client, id)
 end
 
 -- One look at every place. nil alone: in none of them.
-local function look(client, id, hint)
+local function look(client, id, hint, searched)
   local record, message, code = lookup.record(client, id)
   if not record and code ~= errors.JOB_NOT_FOUND then return nil, message, code end
   if record and job.TERMINAL[record.state] then
     return { state = record.state, queue = record.queue, priority = record.priority, record = record }
   end
 
+  if record and record.queue and record.priority and not (hint and hint.queue) then hint = record end
   local found
-  found, message, code = on_queue(client, id, hint)
+  found, message, code = on_queue(client, id, hint, searched)
   if code then return nil, message, code end
   if found then
     -- A claim names the worker; without one, nothing but the workers knows.
@@ -227,8 +240,9 @@ end
 ---@param hint? {queue: string?, priority: string?}
 ---@return naq.Found? found, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
 function lookup.locate(client, id, hint)
+  local searched = {}
   for _ = 1, 2 do
-    local found, message, code = look(client, id, hint)
+    local found, message, code = look(client, id, hint, searched)
     if found or code then return found, message, code end
   end
   return not_found(id)
@@ -241,7 +255,7 @@ function lookup.id_is_free(client, id)
   record, message, code = client.conn:find_record(client.prefix, id)
   if not record and code ~= errors.JOB_NOT_FOUND and not nowhere(code) then return nil, message, code end
   if not record then
-    found, message, code = on_queue(client, id)
+    found, message, code = on_queue(client, id, nil, {})
     if not found and not code then
       found, message, code = in_delayed_store(client, id)
     end
@@ -264,9 +278,11 @@ function lookup.delayed_by_queue(client)
     return nil, message, code
   end
   if count > MOST_READ then return nil end
-  local subjects
-  subjects, message, code = subjects_of(client, stream, filter)
-  if not subjects then return nil, message, code end
+  local subjects, done = {}, nil
+  done, message, code = jetstream_api.each_subject(client.conn, stream, filter, function(subject)
+    subjects[#subjects + 1] = subject
+  end)
+  if not done then return nil, message, code end
   local counts = {}
   for _, subject in ipairs(subjects) do
     local data, info

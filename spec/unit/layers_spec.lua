@@ -46,7 +46,7 @@ local LUA_ROWS = {
   { "jetstream" },
   { "connection" },
   { "connections" },
-  { "workers", "control" },
+  { "workers", "control", "guess" },
   { "lookup", "running" },
   { "queue_stats", "waiting" },
   { "cancel", "queue", "results", "revive" },
