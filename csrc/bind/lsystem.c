@@ -27,6 +27,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/tempdir.h"
+#include "base/traceparent.h"
 
 static int lnaq_new_id(lua_State *L) {
     char id[NAQ_ID_NEW + 1];
@@ -39,6 +40,13 @@ static int lnaq_valid_id(lua_State *L) {
     size_t n = 0;
     const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &n) : NULL;
     lua_pushboolean(L, s != NULL && naq_id_valid(s, n));
+    return 1;
+}
+
+static int lnaq_valid_traceparent(lua_State *L) {
+    size_t n = 0;
+    const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &n) : NULL;
+    lua_pushboolean(L, s != NULL && naq_traceparent_valid(s, n));
     return 1;
 }
 
@@ -297,6 +305,7 @@ static int lnaq_default_signals(lua_State *L) {
 static const luaL_Reg SYSTEM[] = {
     {"new_id", lnaq_new_id},
     {"valid_id", lnaq_valid_id},
+    {"valid_traceparent", lnaq_valid_traceparent},
     {"bytes", lnaq_bytes},
     {"now", lnaq_now},
     {"mono", lnaq_mono},

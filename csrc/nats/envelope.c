@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "base/traceparent.h"
 #include "nats/history.h"
 
 const char *const NAQ_PRIORITY_NAMES[NAQ_PRIORITIES] = {"high", "normal", "low"};
@@ -28,6 +29,7 @@ typedef enum member {
     ATTEMPTS_CUT,
     MAX_RETRIES,
     RESULT_TTL,
+    TRACE,
     TIMEOUT,
     MEMORY_LIMIT,
     CPU_LIMIT,
@@ -61,7 +63,7 @@ static member member_named(const char *s, size_t n) {
     case 'r':
         return IS("result_ttl") ? RESULT_TTL : OTHER;
     case 't':
-        return IS("timeout") ? TIMEOUT : OTHER;
+        return IS("timeout") ? TIMEOUT : IS("trace") ? TRACE : OTHER;
     case 'c':
         return IS("cpu_limit") ? CPU_LIMIT : OTHER;
     case 's':
@@ -171,6 +173,10 @@ static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kin
         return NULL;
     case RESULT_TTL:
         e->result_ttl = value;
+        return NULL;
+    case TRACE: /* one that is not valid is to be taken as none */
+        if (kind == NAQ_JSON_STRING && naq_traceparent_valid(value.at + 1, value.len - 2))
+            e->trace = (naq_slice){value.at + 1, value.len - 2};
         return NULL;
     case TIMEOUT:
     case MEMORY_LIMIT:

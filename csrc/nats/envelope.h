@@ -28,6 +28,7 @@ typedef struct naq_envelope {
     int64_t attempts_cut;  /* how many are missing there */
     naq_slice max_retries; /* raw JSON, as given */
     naq_slice result_ttl;  /* raw JSON, as given */
+    naq_slice trace;       /* without quotes; at NULL when it is no traceparent */
     naq_envelope_limits limits;
     int64_t enqueued_us; /* 0: not given */
     int64_t hop;         /* 0 when absent */

@@ -63,6 +63,7 @@ static bool run(naq_attempt *a) {
                      .attempt = a->job.attempt,
                      .enqueued_us = a->enqueued_us,
                      .max_retries = a->job.max_retries,
+                     .trace = a->job.trace,
                      .limits = a->job.limits,
                      .max_result = a->at->max_payload - 1024};
     const naq_did_what *what = naq_vm_call(a->vm, &call);

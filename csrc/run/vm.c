@@ -117,6 +117,7 @@ static void push_attempt(naq_vm *vm, const naq_call *call) {
         lua_rawgeti(L, 2, ENTRY_MAX_RETRIES);
     }
     lua_setfield(L, -2, "max_retries");
+    if (call->trace.at != NULL) push_slice(L, "trace", call->trace);
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.attempt_class);
     lua_setmetatable(L, -2);
 }

@@ -45,6 +45,7 @@ function core.revive(text) end
 -- small things ------------------------------------------------------------------------------------
 function core.new_id() end              ---@return string id   time-ordered, 26 characters
 function core.valid_id(s) end           ---@return boolean
+function core.valid_traceparent(s) end  ---@return boolean  of W3C Trace Context
 function core.now() end                 ---@return number       epoch seconds with a fraction
 function core.mono() end                ---@return number       monotonic seconds
 function core.sleep(seconds) end        -- a handled signal ends it early

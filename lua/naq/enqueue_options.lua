@@ -9,9 +9,8 @@ local policy = require("naq.policy")
 local enqueue_options = {}
 
 local function traceparent_problem(value)
-  local version, trace, span, flags = value:match("^(%x+)%-(%x+)%-(%x+)%-(%x+)$")
-  if version and #version == 2 and #trace == 32 and #span == 16 and #flags == 2 then return nil end
-  return "must be a W3C traceparent (00-<32 hex digits>-<16>-<2>), not '" .. value .. "'"
+  if core.valid_traceparent(value) then return nil end
+  return "must be a W3C traceparent (00-<32 hex digits>-<16>-<2>, lower case), not '" .. value .. "'"
 end
 
 local function queue_problem(value)
@@ -25,7 +24,7 @@ local FIXED = {
   id = { type = "string", doc = "the job's id; refused with DUPLICATE while another job has it" },
   priority = { type = "string", one_of = job.PRIORITIES, doc = "high before normal before low (normal)" },
   meta = { type = "table", doc = "carried along unread" },
-  trace = { type = "string", check = traceparent_problem, doc = "W3C traceparent, carried along unread" },
+  trace = { type = "string", check = traceparent_problem, doc = "W3C traceparent: job.trace, and passed on" },
   delay = { type = "number", min = 0, doc = "seconds before the first attempt" },
   at = {
     type = { "number", "string" },

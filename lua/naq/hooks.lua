@@ -96,6 +96,13 @@ local function preceded(inner, before)
   end
 end
 
+-- Whether a hook returned something of its own: nothing, and the first value of what next() returned, leave
+-- that as it is. So a hook that hands on one value loses neither an error nor a reason behind it.
+local function has_own(own, results)
+  if own.n == 0 then return false end
+  return not results or own[2] ~= nil or not rawequal(own[1], results[1])
+end
+
 local function surrounded(inner, hook)
   return function(args, job)
     local called, results = false, nil
@@ -106,7 +113,7 @@ local function surrounded(inner, hook)
       return unpack(results, 1, results.n)
     end
     local own = pack(hook(job, run_next))
-    if own.n > 0 then return unpack(own, 1, own.n) end
+    if has_own(own, results) then return unpack(own, 1, own.n) end
     if not called then error("an around hook returned nothing and did not call next()", 0) end
     if not results then error("an around hook caught the job's error and returned nothing", 0) end
     return unpack(results, 1, results.n)

@@ -1,5 +1,6 @@
 -- runner.lua -- inside a worker's Lua state: loads the job files, decides about retries. The calls
 -- themselves are made by the core, which holds the table that open() returns.
+local attempt = require("naq.attempt")
 local core = require("naq.core")
 local hooks = require("naq.hooks")
 local job_files = require("naq.job_files")
@@ -67,50 +68,6 @@ local function sandboxer(dirs, from)
   end
 end
 
--- The job as its function sees it: plain fields set by the core, and these methods.
-local function attempt_class(told, snooze, discard, cancelled)
-  local Attempt = {}
-  Attempt.__index = Attempt
-  Attempt.__metatable = false -- shared by all jobs of this state
-
-  --- Run it again in `seconds`, at the cost of no attempt. Takes effect when returned.
-  function Attempt.snooze(_, seconds)
-    if type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
-      error("job:snooze() takes a number of seconds from 0", 2)
-    end
-    return snooze, seconds
-  end
-
-  --- A dead letter now, whatever retries are left. Takes effect when returned.
-  function Attempt.discard(_, reason) return discard, reason and tostring(reason) end
-
-  --- A line in the worker's log that names the job.
-  function Attempt:log(level, text)
-    core.log(level, ("job %s: %s"):format(self.id, tostring(text)))
-    return true
-  end
-
-  function Attempt.progress()
-    return nil, "job:progress is not supported by this version", "UNSUPPORTED"
-  end
-
-  --- Whether somebody cancelled it: a job that looks can tidy up and return, for a moment.
-  Attempt.cancelled = cancelled
-
-  local client
-  --- Enqueue another job, on the worker's connection.
-  function Attempt.enqueue(_, name, args, options)
-    if not client then
-      local message, code
-      client, message, code = require("naq.client").open(told.config)
-      if not client then return nil, message, code end
-    end
-    return client:enqueue(name, args, options)
-  end
-
-  return Attempt
-end
-
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
 --- of a job's second argument, the jobs by queue and name where a queue has a policy of its own, the
 --- function that finds a job for a payload that asks for the sandbox, and the sources as read when asked for.
@@ -144,15 +101,15 @@ function runner.open(text, snooze, discard, cancelled, snapshot)
     on_queues[queue] = entries_on_queue(entries, settings, host)
   end
 
-  local function decide(name, queue, payload_text, attempt, message, code)
+  local function decide(name, queue, payload_text, number, message, code)
     local payload = core.decode(payload_text)
     local known = entries[name]
     local policy, ignored = retry.resolve(payload, known and known.options, policies[queue])
     if ignored then
       core.log("warning", ("job %s: its payload is not followed in part: %s"):format(name, ignored))
     end
-    if not retry.applies(policy, attempt, message, code) then return nil, policy.max_retries end
-    return retry.delay(policy, attempt), policy.max_retries
+    if not retry.applies(policy, number, message, code) then return nil, policy.max_retries end
+    return retry.delay(policy, number), policy.max_retries
   end
 
   local in_sandbox = {}
@@ -169,7 +126,18 @@ function runner.open(text, snooze, discard, cancelled, snapshot)
     return found
   end
 
-  local attempts = attempt_class(told, snooze, discard, cancelled)
+  local client
+  local attempts = attempt.class({
+    snooze = snooze,
+    discard = discard,
+    cancelled = cancelled,
+    client = function() -- on the worker's connection
+      if client then return client end
+      local message, code
+      client, message, code = require("naq.client").open(told.config)
+      return client, message, code
+    end,
+  })
   return entries, decide, attempts, next(on_queues) and on_queues or nil, sandboxed, from:settle()
 end
 

@@ -67,6 +67,33 @@ local function queue_settings(configs)
   return found
 end
 
+-- ", file naq.yaml:12" of a queue's settings.
+local function place(resolved, queue)
+  local setting = next(resolved.queues.configs[queue] or {})
+  return setting and ", " .. resolved.sources[("queues.configs.%s.%s"):format(queue, setting)] or ""
+end
+
+-- Where a configuration names its queues, one that it does not name may be a slip: it is served, and said.
+---@param resolved naq.Config
+---@param queues string[]
+---@return string[] sentences
+local function unknown_queues(resolved, queues)
+  local known, sentences = { [resolved.queues.default] = {} }, {}
+  for name in pairs(resolved.queues.configs) do
+    known[name] = {}
+  end
+  if not next(resolved.queues.configs) then return sentences end
+  for _, name in ipairs(queues) do
+    if not known[name] then
+      local nearest = options.nearest(known, name)
+      local text = ("queue '%s' is not among those of the configuration"):format(name)
+      if nearest then text = ("%s (did you mean '%s'%s?)"):format(text, nearest, place(resolved, nearest)) end
+      sentences[#sentences + 1] = text
+    end
+  end
+  return sentences
+end
+
 local function list(value)
   if value == nil then return {} end
   return type(value) == "table" and value or { value }
@@ -111,6 +138,9 @@ function worker.new(given, level)
   if not made then return nil, message, code end
   for _, sentence in ipairs(config.unused(resolved)) do
     core.log("warning", "configuration: " .. sentence)
+  end
+  for _, sentence in ipairs(unknown_queues(resolved, queues)) do
+    core.log("warning", sentence)
   end
   local connect = config.connect_options(resolved)
   made, message, code = core.worker({

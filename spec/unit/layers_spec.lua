@@ -54,7 +54,7 @@ local LUA_ROWS = {
   { "client" },
   { "services" },
   { "init" }, -- the public surface: require("naq")
-  { "library", "sources" }, -- from here on: what runs jobs
+  { "attempt", "library", "sources" }, -- from here on: what runs jobs
   { "job_files", "sandbox" },
   { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
   { "cli.exit" },
