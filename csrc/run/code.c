@@ -50,3 +50,7 @@ void naq_codebase_replace(naq_codebase *c, naq_code *code) {
     pthread_mutex_unlock(&c->mu);
     naq_code_release(before);
 }
+
+void naq_codebase_touch(naq_codebase *c) {
+    atomic_fetch_add_explicit(&c->version, 1, memory_order_release);
+}

@@ -39,6 +39,9 @@ bool naq_codebase_leave(naq_codebase *c, const char *text, size_t len);
 /* [takes code] From now on states are made of this; those that exist are behind. */
 void naq_codebase_replace(naq_codebase *c, naq_code *code);
 
+/* States that exist are behind, though their sources are the same. */
+void naq_codebase_touch(naq_codebase *c);
+
 /* Changes when the snapshot is replaced. Cheap. */
 static inline unsigned naq_codebase_version(naq_codebase *c) {
     return atomic_load_explicit(&c->version, memory_order_acquire);

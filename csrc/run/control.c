@@ -17,8 +17,9 @@ enum {
 
 typedef struct naq_known {
     naq_setting record;
-    bool seen;   /* in this reading of the bucket */
-    bool warned; /* that the file says something else */
+    naq_buf policy; /* JSON, or empty */
+    bool seen;      /* in this reading of the bucket */
+    bool warned;    /* that the file says something else */
 } naq_known;
 
 static int find_queue(const naq_control *c, const char *name, size_t len) {
@@ -39,12 +40,22 @@ static void compare(naq_control *c, int queue) {
             c->queues[queue], what, c->queues[queue], what);
 }
 
-static void take(naq_control *c, int queue, const naq_setting *record) {
+/* [takes policy] */
+static void take(naq_control *c, int queue, const naq_setting *record, naq_buf *policy) {
     pthread_mutex_lock(&c->mu);
     naq_known *known = &c->records[queue];
     known->seen = true;
     bool same = memcmp(&known->record, record, sizeof *record) == 0;
     known->record = *record;
+    if (policy->failed || known->policy.len != policy->len ||
+        (policy->len > 0 && memcmp(known->policy.data, policy->data, policy->len) != 0)) {
+        naq_buf before = known->policy;
+        known->policy = *policy;
+        *policy = before;
+        same = false;
+        atomic_fetch_add(&c->policies, 1);
+    }
+    naq_buf_free(policy);
     pthread_mutex_unlock(&c->mu);
     compare(c, queue);
     if (same) return;
@@ -54,6 +65,7 @@ static void take(naq_control *c, int queue, const naq_setting *record) {
 
 static void read_record(naq_control *c, int queue, const naq_kv_event *event) {
     naq_setting record = {0};
+    naq_buf policy = {0};
     naq_err err;
     if (event->operation == NAQ_KV_PUT &&
         naq_setting_read(&record, event->value, event->len, &err) != NAQ_OK)
@@ -61,7 +73,8 @@ static void read_record(naq_control *c, int queue, const naq_kv_event *event) {
                 "queue %s: its settings in bucket %s_control are not followed in "
                 "part: %s",
                 c->queues[queue], c->prefix, err.message);
-    take(c, queue, &record);
+    if (event->operation == NAQ_KV_PUT) naq_setting_policy(event->value, event->len, &policy);
+    take(c, queue, &record, &policy);
 }
 
 /* Queues whose records are gone without an event, because the bucket was made anew. */
@@ -71,7 +84,8 @@ static void forget_unseen(naq_control *c) {
         bool seen = c->records[i].seen;
         pthread_mutex_unlock(&c->mu);
         naq_setting nothing = {0};
-        if (!seen) take(c, i, &nothing);
+        naq_buf no_policy = {0};
+        if (!seen) take(c, i, &nothing, &no_policy);
     }
 }
 
@@ -179,6 +193,8 @@ void naq_control_close(naq_control *c) {
     naq_service_stop(&c->service);
     naq_kv_watch_close(c->watch);
     pthread_mutex_destroy(&c->mu);
+    for (int i = 0; i < c->n_queues; i++)
+        naq_buf_free(&c->records[i].policy);
     free(c->records);
     c->records = NULL;
     c->watch = NULL;
@@ -189,6 +205,24 @@ naq_setting naq_control_setting(naq_control *c, int queue) {
     naq_setting record = c->records[queue].record;
     pthread_mutex_unlock(&c->mu);
     return naq_setting_over(&record, &c->files[queue]);
+}
+
+void naq_control_policies(void *control, naq_buf *out) {
+    naq_control *c = control;
+    size_t begin = out->len;
+    pthread_mutex_lock(&c->mu);
+    for (int i = 0; i < c->n_queues; i++) {
+        const naq_buf *policy = &c->records[i].policy;
+        if (policy->len == 0) continue;
+        naq_buf_printf(out, "%s\"%s\":", out->len == begin ? "{" : ",", c->queues[i]);
+        naq_buf_put(out, policy->data, policy->len);
+    }
+    pthread_mutex_unlock(&c->mu);
+    if (out->len > begin) naq_buf_putc(out, '}');
+}
+
+unsigned naq_control_policy_version(naq_control *c) {
+    return atomic_load(&c->policies);
 }
 
 unsigned naq_control_version(naq_control *c) {

@@ -31,8 +31,9 @@ typedef struct naq_control {
     naq_service service;
     naq_kv_watch *watch;
     atomic_bool ending;
-    atomic_uint version; /* goes up with each change */
-    pthread_mutex_t mu;  /* guards records, watch */
+    atomic_uint version;  /* goes up with each change */
+    atomic_uint policies; /* and this with each that concerns the policy of jobs */
+    pthread_mutex_t mu;   /* guards records, watch */
     struct naq_known *records;
     bool live; /* the watching thread: what comes now is happening now */
 } naq_control;
@@ -48,5 +49,10 @@ void naq_control_close(naq_control *c);
 /* Any thread: what holds for a queue now. */
 naq_setting naq_control_setting(naq_control *c, int queue);
 unsigned naq_control_version(naq_control *c);
+
+/* Any thread: {"<queue>":{...}}, the policies that are set in NATS; nothing when none is. And how
+ * often they have changed. */
+void naq_control_policies(void *control, naq_buf *out);
+unsigned naq_control_policy_version(naq_control *c);
 
 #endif

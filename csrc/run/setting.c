@@ -93,6 +93,31 @@ naq_status naq_setting_read(naq_setting *out, const char *text, size_t len, naq_
     return status;
 }
 
+static bool is_setting(naq_slice name) {
+    for (int i = 0; i < N_MEMBERS; i++)
+        if (is(name, MEMBERS[i].name)) return true;
+    return false;
+}
+
+void naq_setting_policy(const char *text, size_t len, naq_buf *out) {
+    naq_json j;
+    naq_err ignored;
+    naq_slice key, value;
+    naq_json_kind kind;
+    bool more = true, any = false;
+    naq_json_begin(&j, text, len);
+    if (naq_json_object(&j, &ignored) != NAQ_OK) return;
+    for (bool first = true; more; first = false) {
+        if (naq_json_member(&j, first, &more, &key, &value, &kind, &ignored) != NAQ_OK || !more)
+            break;
+        if (is_setting(key)) continue;
+        naq_buf_putc(out, any ? ',' : '{');
+        naq_buf_printf(out, "\"%.*s\":%.*s", (int)key.len, key.at, (int)value.len, value.at);
+        any = true;
+    }
+    if (any) naq_buf_putc(out, '}');
+}
+
 static const naq_setting *who(const naq_setting *record, const naq_setting *file, unsigned bit) {
     static const naq_setting NOTHING;
     return record->given & bit ? record : file->given & bit ? file : &NOTHING;

@@ -27,6 +27,10 @@ typedef struct naq_setting {
  * that cannot be used is left out, and err says which: NAQ_CONFIGURATION, the rest is good. */
 naq_status naq_setting_read(naq_setting *out, const char *text, size_t len, naq_err *err);
 
+/* The members of a record that are none of these, as a JSON object: the policy of the queue's jobs,
+ * for the states that run them (lua/naq/runner.lua). Nothing is appended when there are none. */
+void naq_setting_policy(const char *text, size_t len, naq_buf *out);
+
 /* What holds: the record where it says something, else the file. */
 naq_setting naq_setting_over(const naq_setting *record, const naq_setting *file);
 

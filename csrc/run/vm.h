@@ -29,6 +29,10 @@ typedef struct naq_vm_options {
     const char *path, *cpath; /* package.path and package.cpath for the new state */
     const char *runner;       /* JSON: what runner.open() is told (files, dirs, connect, prefix) */
     naq_codebase *code;       /* what its states are made of */
+    /* Appends JSON by queue: what is set in NATS for its jobs, when a state is made. NULL: nothing
+     */
+    void (*policies)(void *ctx, naq_buf *out);
+    void *policies_ctx;
 } naq_vm_options;
 
 typedef struct naq_vm naq_vm;

@@ -28,6 +28,7 @@ typedef struct naq_opening {
     naq_vm *vm;
     naq_code *code; /* NULL: read from disk */
     bool collect;
+    naq_buf policies;
 } naq_opening;
 
 /* Protected: naq.core preloaded, the runner required and opened. Upvalues would not survive the
@@ -56,7 +57,9 @@ static int open_runner(lua_State *L) {
         lua_pushlstring(L, opening->code->text, opening->code->len);
     else
         lua_pushboolean(L, opening->collect);
-    lua_call(L, 5, 6);
+    lua_pushlstring(L, opening->policies.data != NULL ? opening->policies.data : "",
+                    opening->policies.len);
+    lua_call(L, 6, 6);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
     if (opening->collect && text != NULL && !naq_codebase_leave(o->code, text, len))
@@ -92,10 +95,12 @@ static naq_status open_state(naq_vm *vm, naq_err *err) {
     if (vm->L == NULL) return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
     luaL_openlibs(vm->L);
     opening.code = naq_codebase_acquire(vm->o.code, &opening.collect);
+    if (vm->o.policies != NULL) vm->o.policies(vm->o.policies_ctx, &opening.policies);
     lua_pushcfunction(vm->L, open_runner);
     lua_pushlightuserdata(vm->L, &opening);
     bool opened = lua_pcall(vm->L, 1, 0, 0) == LUA_OK;
     naq_code_release(opening.code);
+    naq_buf_free(&opening.policies);
     if (opened) return NAQ_OK;
     const char *message = lua_tostring(vm->L, -1);
     naq_fail(err, NAQ_CONFIGURATION, "job files: %s", message != NULL ? message : "error");

@@ -86,6 +86,9 @@ static void follow_settings(naq_worker *w) {
     unsigned version = naq_control_version(&w->control);
     if (version == w->settings_version) return;
     w->settings_version = version;
+    unsigned policies = naq_control_policy_version(&w->control);
+    if (policies != w->policy_version) naq_codebase_touch(&w->crew.code); /* as after a reload */
+    w->policy_version = policies;
     w->n_gated = 0;
     for (int i = 0; i < w->o.n_queues; i++) {
         follow(w, i);
@@ -192,6 +195,9 @@ naq_status naq_worker_open_gates(naq_worker *w, naq_err *err) {
     naq_status status = naq_quotas_open(&w->quotas, err);
     if (status == NAQ_OK) status = naq_control_open(&w->control, err);
     w->settings_version = naq_control_version(&w->control) - 1; /* not followed yet */
+    w->policy_version = naq_control_policy_version(&w->control);
+    w->o.vm.policies = naq_control_policies;
+    w->o.vm.policies_ctx = &w->control;
     for (int i = 0; status == NAQ_OK && i < w->o.n_queues; i++)
         w->gates[i].quota = &w->quotas.all[i];
     return status;

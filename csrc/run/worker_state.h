@@ -42,7 +42,7 @@ struct naq_worker {
     naq_quotas quotas;   /* this worker's share of their limits */
     naq_gate *gates;     /* one a queue */
     int n_gated;         /* queues that are paused or limited: nothing else costs anything */
-    unsigned settings_version;
+    unsigned settings_version, policy_version;
     atomic_bool control_news; /* settings or quotas have changed */
     int64_t swept_ms, leases_ms, burst_look_ms;
     naq_doubt doubt;

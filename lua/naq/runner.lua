@@ -6,6 +6,7 @@ local hooks = require("naq.hooks")
 local job_files = require("naq.job_files")
 local library = require("naq.library")
 local job_policy = require("naq.policy")
+local option_checks = require("naq.options")
 local sources = require("naq.sources")
 
 local runner = {}
@@ -68,13 +69,35 @@ local function sandboxer(dirs, from)
   end
 end
 
+-- The policies of queues, by name: the configuration's, and over it what is set in NATS, where anything
+-- may stand.
+local function policies_of(configured, in_nats)
+  local policies = configured or {}
+  local set = in_nats and in_nats ~= "" and core.decode(in_nats) or {}
+  for queue, settings in pairs(set) do
+    local policy = policies[queue] or {}
+    for name, value in pairs(settings) do
+      local declared = job_policy.DECLARATION[name] or job_policy.LIMITS[name]
+      local problem = declared and option_checks.problem(declared, value)
+      if problem then
+        core.log("warning", ("queue %s: %s in NATS is not followed: it %s"):format(queue, name, problem))
+      elseif declared then
+        policy[name] = value
+      end
+    end
+    policies[queue] = policy
+  end
+  return policies
+end
+
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
 --- of a job's second argument, the jobs by queue and name where a queue has a policy of its own, the
 --- function that finds a job for a payload that asks for the sandbox, and the sources as read when asked for.
 ---@param text string  JSON: {files, dirs, config, limits, policies: {queue: {max_retries, ...}}}
 ---@param cancelled fun(): boolean
 ---@param snapshot string|boolean|nil  the sources to use; else they are read, true: and returned
-function runner.open(text, snooze, discard, cancelled, snapshot)
+---@param in_nats string?  JSON: {queue: {max_retries, ...}}, what is set in NATS; wins over policies
+function runner.open(text, snooze, discard, cancelled, snapshot, in_nats)
   local told = assert(core.decode(text))
   os.exit = function() -- luacheck: ignore 122
     error("os.exit() would end the worker and all its jobs; return or raise instead", 2)
@@ -96,7 +119,7 @@ function runner.open(text, snooze, discard, cancelled, snapshot)
   hooks.seal()
   seal()
   local retry = require("naq.retry")
-  local policies, on_queues = told.policies or {}, {}
+  local policies, on_queues = policies_of(told.policies, in_nats), {}
   for queue, settings in pairs(policies) do
     on_queues[queue] = entries_on_queue(entries, settings, host)
   end

@@ -162,3 +162,32 @@ describe("the settings of a queue", function()
     assert.equal(1, said)
   end)
 end)
+
+describe("the policy of a queue's jobs", function()
+  local at = support.scene()
+  local queue, side
+  before_each(function()
+    local _
+    _, queue, side = at:begin()
+  end)
+  after_each(function() at:finish() end)
+
+  it("may be set in NATS; a running worker follows within a second, before its file", function()
+    local file = side.dir .. "/naq.yaml"
+    local f = assert(io.open(file, "wb"))
+    f:write(("queues:\n  configs:\n    %s: {max_retries: 5, retry_delay: 60}\n"):format(queue.name))
+    f:close()
+    assert(queue:configure({ max_retries = 1, retry_delay = 0.01, retry_jitter = 0 }))
+    at:worker({ args = { "--config", file } })
+    local job = assert(queue:enqueue("fail_twice", side:args()))
+    assert.equal("failed", job:wait(10))
+    assert(queue:configure({ max_retries = 2, paused = false }))
+    eventually(function()
+      local again = assert(queue:enqueue("fail_twice", side:args()))
+      return again:wait(10) == "completed"
+    end, 1.5)
+    assert(queue:configure({ max_retries = null }))
+    local own = assert(queue:enqueue("fail_twice", side:args(), { max_retries = 0 }))
+    assert.equal("failed", own:wait(10))
+  end)
+end)
