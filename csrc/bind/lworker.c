@@ -175,6 +175,8 @@ int lnaq_worker_new(lua_State *L) {
         .result_ttl = lnaq_optnumber(L, 1, "result_ttl", 604800),
         .failed_age_ms = (int64_t)(lnaq_optnumber(L, 1, "failed_age", 0) * 1000 + 0.5),
         .failed_bytes = (int64_t)lnaq_optnumber(L, 1, "failed_bytes", 0),
+        .scheduler = lnaq_optbool(L, 1, "scheduler", 1),
+        .lock_ttl_ms = ms(L, "lock_ttl", 5),
         .burst = lnaq_optbool(L, 1, "burst", 0),
         .max_jobs = (long)lnaq_optnumber(L, 1, "max_jobs", 0),
         .handle_signals = lnaq_optbool(L, 1, "handle_signals", 0),

@@ -7,9 +7,7 @@
 #include "nats/reply.h"
 #include "nats/stream.h"
 
-/* A mover needs a message for milliseconds. What it had when it died, or what was sent to one that
- * is frozen, is late by this. */
-enum { ASK_MS = 5000, MOVER_ACK_WAIT_MS = 5000 };
+enum { ASK_MS = 5000 };
 
 typedef struct wanted {
     char stream[96];
@@ -110,14 +108,6 @@ naq_status naq_consumer_ensure(naq_conn *c, const char *prefix, const char *queu
     (void)snprintf(w.name, sizeof w.name, "%s_%s", queue, name);
     (void)snprintf(w.filter, sizeof w.filter, "%s.q.%s.%s.*", prefix, queue, name);
     return ensure(c, &w, info, err);
-}
-
-/* It holds back what is not due with a delayed NAK, and a message held so counts as pending: no
- * limit on those. */
-naq_status naq_mover_ensure(naq_conn *c, const char *prefix, naq_err *err) {
-    wanted w = {.name = "mover", .ack_wait_ms = MOVER_ACK_WAIT_MS, .max_ack_pending = -1};
-    (void)snprintf(w.stream, sizeof w.stream, "%s_delayed", prefix);
-    return ensure(c, &w, NULL, err);
 }
 
 naq_status naq_consumer_look(naq_conn *c, const char *stream, const char *consumer,

@@ -30,6 +30,7 @@ typedef enum member {
     MAX_RETRIES,
     RESULT_TTL,
     TRACE,
+    RELEASED_LATE,
     TIMEOUT,
     MEMORY_LIMIT,
     CPU_LIMIT,
@@ -61,7 +62,7 @@ static member member_named(const char *s, size_t n) {
                : IS("max_instructions") ? MAX_INSTRUCTIONS
                                         : OTHER;
     case 'r':
-        return IS("result_ttl") ? RESULT_TTL : OTHER;
+        return IS("result_ttl") ? RESULT_TTL : IS("released_late") ? RELEASED_LATE : OTHER;
     case 't':
         return IS("timeout") ? TIMEOUT : IS("trace") ? TRACE : OTHER;
     case 'c':
@@ -177,6 +178,9 @@ static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kin
     case TRACE: /* one that is not valid is to be taken as none */
         if (kind == NAQ_JSON_STRING && naq_traceparent_valid(value.at + 1, value.len - 2))
             e->trace = (naq_slice){value.at + 1, value.len - 2};
+        return NULL;
+    case RELEASED_LATE:
+        e->released_late = kind == NAQ_JSON_TRUE;
         return NULL;
     case TIMEOUT:
     case MEMORY_LIMIT:

@@ -33,6 +33,7 @@ typedef struct naq_envelope {
     int64_t enqueued_us; /* 0: not given */
     int64_t hop;         /* 0 when absent */
     int64_t attempt;     /* 1 when absent */
+    bool released_late;  /* it may have been released from the delayed store before */
 } naq_envelope;
 
 /* NAQ_UNDECODABLE with the reason when the payload is not a job (see docs/wire.md). One pass. Of

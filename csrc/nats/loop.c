@@ -327,6 +327,16 @@ naq_status naq_loop_publish_id(naq_loop *loop, const char *subject, uint32_t tok
     return publish(loop, subject, token, "Nats-Msg-Id", msg_id, data, len, err);
 }
 
+bool naq_loop_ask(naq_loop *loop, const char *subject, uint32_t token, const void *data,
+                  size_t len) {
+    char reply[96];
+    reply_subject(loop, 'a', token, reply);
+    if (natsConnection_PublishRequest(loop->nc, subject, reply, data, (int)len) != NATS_OK)
+        return false;
+    loop->unsent++;
+    return true;
+}
+
 void naq_loop_send(naq_loop *loop, const char *subject, const void *data, size_t len) {
     /* A send that fails is an ack or a renewal that did not arrive: the lease ends and the job's
      * record decides, as after any lost ack. */
@@ -361,6 +371,8 @@ static void read_answer(natsMsg *m, naq_answer *a) {
      * stream, carries it inside. natsMsg data is NUL-terminated by libnats. */
     if (len > 9 && memcmp(data, "{\"stream\"", 9) == 0) {
         a->duplicate = len > 60 && strstr(data, "\"duplicate\"") != NULL;
+        const char *seq = strstr(data, "\"seq\":");
+        a->sequence = seq != NULL ? strtoull(seq + 6, NULL, 10) : 0;
         return;
     }
     int64_t js = number_after(data, len, "\"err_code\":");
@@ -393,6 +405,8 @@ static void dispatch(naq_loop *loop, natsMsg *m) {
         loop->on.answered(loop->on.ctx, number, &answer);
     } else if (*token == 'p') {
         read_pull_status(loop, m, number);
+    } else if (*token == 'a' && loop->on.replied != NULL) {
+        loop->on.replied(loop->on.ctx, number, m);
     }
     naq_loop_bury(loop, m);
 }
@@ -429,6 +443,10 @@ static void room_to_send(naq_loop *loop) {
     int fd = __atomic_load_n(&loop->socket_fd, __ATOMIC_ACQUIRE);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = ON_SOCKET};
     if (fd >= 0) (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, fd, &e);
+    write_now(loop);
+}
+
+void naq_loop_write(naq_loop *loop) {
     write_now(loop);
 }
 

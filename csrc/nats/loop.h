@@ -21,7 +21,8 @@ typedef struct naq_answer {
     naq_status status; /* NAQ_OK: stored */
     int js;            /* err_code when refused */
     bool duplicate;
-    const char *text; /* the refusal, until the handler returns */
+    uint64_t sequence; /* when stored */
+    const char *text;  /* the refusal, until the handler returns */
     size_t text_len;
 } naq_answer;
 
@@ -32,8 +33,10 @@ typedef struct naq_loop_handlers {
     void (*delivered)(void *ctx, naq_msg *m);
     /* The answer to naq_loop_publish(token). Late ones come too: the token must tell. */
     void (*answered)(void *ctx, uint32_t token, const naq_answer *answer);
-    /* Some publish or pull reached nobody: no leader yet, or no such stream. Which one is not
-     * known. */
+    /* The answer to naq_loop_ask(token), until the handler returns. NULL: nothing is ever asked. */
+    void (*replied)(void *ctx, uint32_t token, naq_msg *m);
+    /* Some publish, request or pull reached nobody: no leader yet, or no such stream. Which one is
+     * not known. */
     void (*unheard)(void *ctx);
     /* A status message for a pull request: 100 heartbeat, 404, 408, 409, 503. pending is the credit
      * that a 408 or 409 gives back, -1 when it does not say. */
@@ -62,6 +65,8 @@ int64_t naq_loop_now(naq_loop *loop);
 void naq_loop_quit(naq_loop *loop, int64_t within_ms);
 /* Write when much is buffered: for long stretches of publishing inside a turn. */
 void naq_loop_write_if_full(naq_loop *loop);
+/* Write what is buffered now, where a moment counts. */
+void naq_loop_write(naq_loop *loop);
 /* End the I/O thread's sleep. Cheap when it does not sleep. Any thread. */
 void naq_loop_wake(naq_loop *loop);
 /* Watch one more descriptor; ready() is called on the I/O thread when it can be read. */
@@ -81,6 +86,9 @@ naq_status naq_loop_publish(naq_loop *loop, const char *subject, uint32_t token,
 /* The same with a Msg-Id. */
 naq_status naq_loop_publish_id(naq_loop *loop, const char *subject, uint32_t token,
                                const char *msg_id, const void *data, size_t len, naq_err *err);
+/* Ask for something whose whole answer is wanted. False: it was not sent. */
+bool naq_loop_ask(naq_loop *loop, const char *subject, uint32_t token, const void *data,
+                  size_t len);
 /* Publish without an answer: acks, renewals, notices. */
 void naq_loop_send(naq_loop *loop, const char *subject, const void *data, size_t len);
 /* Ask a consumer for messages; status messages come under token. */

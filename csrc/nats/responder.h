@@ -1,5 +1,5 @@
-/* responder.h -- answers requests on a core NATS subject, on libnats' thread: the callback only
- * reads what is guarded and writes its answer. */
+/* responder.h -- answers requests on a core NATS subject, or only hears what is published there, on
+ * libnats' thread: the callback only reads what is guarded and writes its answer. */
 #ifndef NAQ_NATS_RESPONDER_H
 #define NAQ_NATS_RESPONDER_H
 

@@ -39,8 +39,6 @@ naq_status naq_consumer_ensure(naq_conn *c, const char *prefix, const char *queu
                                naq_err *err);
 /* Delete it; one that is not there is NAQ_OK. */
 naq_status naq_consumer_delete(naq_conn *c, const char *stream, const char *consumer, naq_err *err);
-/* The consumer `mover` of <prefix>_delayed. */
-naq_status naq_mover_ensure(naq_conn *c, const char *prefix, naq_err *err);
 /* How it stands now. NAQ_KEY_NOT_FOUND when it does not exist. */
 naq_status naq_consumer_look(naq_conn *c, const char *stream, const char *consumer,
                              naq_consumer_info *info, naq_err *err);

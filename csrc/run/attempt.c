@@ -154,7 +154,7 @@ static bool decode_ask_run(naq_attempt *a) {
     if (a->job.enqueued_us > 0) a->enqueued_us = a->job.enqueued_us;
     if (naq_cancels_has(a->at->cancels, a->id, a->job.hop) && drop_cancelled(a)) return true;
 
-    bool claim = slot->delivered > 1 || a->job.hop > 0;
+    bool claim = slot->delivered > 1 || a->job.hop > 0 || a->job.released_late;
     naq_permit permit = claim || slot->suspect ? ask(a, claim) : NAQ_PERMIT_RUN;
     switch (permit) {
     case NAQ_PERMIT_RUN:

@@ -52,8 +52,8 @@ void naq_attempt_begin(naq_attempt *a);
 naq_result_class naq_attempt_class(const naq_attempt *a);
 
 /* Run what a->slot holds, begun at a->started_us, and set its verdict. Its record is read first
- * where it is suspect, was delivered before, or has a hop over 0. False: the job was given up as
- * stuck meanwhile, and the attempt and its slot are another thread's. */
+ * where it is suspect, was delivered before, has a hop over 0 or was released late. False: the job
+ * was given up as stuck meanwhile, and the attempt and its slot are another thread's. */
 bool naq_attempt_run(naq_attempt *a);
 
 /* Take over what an attempt became whose thread could not be stopped: a is a copy of its, with this

@@ -86,16 +86,6 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
         naq_loop_bury(w->loop, m); /* no delivery at all: somebody published to our inbox */
         return;
     }
-    if (strcmp(d.consumer, "mover") == 0 && strstr(naq_msg_reply(m), "_delayed.mover.") != NULL) {
-        naq_pull_delivered(&w->mover.pull, d.pending, now);
-        if (w->draining) {
-            naq_loop_send(w->loop, naq_msg_reply(m), "-NAK", 4);
-            naq_loop_bury(w->loop, m);
-        } else {
-            naq_mover_delivered(&w->mover, m);
-        }
-        return;
-    }
     pull = find_pull(w, d.consumer);
     if (pull != NULL) naq_pull_delivered(pull, d.pending, now);
     bool remember = false;
@@ -158,7 +148,8 @@ void naq_worker_pull_status(void *ctx, uint32_t token, int status, int64_t pendi
                             const char *text) {
     naq_worker *w = ctx;
     int index = naq_pull_index(token);
-    naq_pull *pull = index < w->n_pulls ? &w->pulls[index] : &w->mover.pull;
+    if (index >= w->n_pulls) return;
+    naq_pull *pull = &w->pulls[index];
     naq_pull_status(pull, token, status, pending, text, naq_mono_ms());
     if (pull->missing) ask_for_consumers(w);
 }
@@ -272,10 +263,6 @@ static void take_back(naq_worker *w) {
 
 void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
     naq_worker *w = ctx;
-    if (token & NAQ_MOVER_TOKEN) {
-        naq_mover_answered(&w->mover, token, answer);
-        return;
-    }
     if ((token & 0xFFFF) >= w->slots.count) return;
     naq_slot *slot = &w->slots.all[token & 0xFFFF];
     if (!slot->storing || token_of(slot) != token) return; /* a late one */
@@ -308,7 +295,6 @@ void naq_worker_unheard(void *ctx) {
     int64_t now = naq_loop_now(w->loop);
     for (int i = 0; i < w->n_pulls; i++)
         naq_pull_unheard(&w->pulls[i], now);
-    naq_pull_unheard(&w->mover.pull, now);
     for (uint32_t i = 0; i < w->slots.count && w->storing > 0; i++)
         if (w->slots.all[i].storing) w->slots.all[i].refused = true;
 }
@@ -330,7 +316,6 @@ void naq_worker_restored(void *ctx) {
     naq_log(NAQ_INFO, "worker %s: connected again", w->id);
     for (int i = 0; i < w->n_pulls; i++)
         naq_pull_reset(&w->pulls[i]);
-    naq_mover_reset(&w->mover);
     naq_server_info server;
     naq_loop_info(w->loop, &server);
     naq_doubt_connected(&w->doubt, &server);
@@ -364,15 +349,13 @@ void naq_worker_withdraw(naq_worker *w, int n) {
 }
 
 static void want_more(naq_worker *w, int64_t now) {
-    if (atomic_exchange(&w->repaired, false)) {
+    if (atomic_exchange(&w->repaired, false))
         for (int i = 0; i < w->n_pulls; i++)
             w->pulls[i].missing = false;
-        w->mover.pull.missing = false;
-    }
     if (!naq_loop_connected(w->loop)) return; /* nothing can be heard: silence means nothing */
     int takers;
     int ready = naq_slots_ready(&w->slots, &takers);
-    bool missing = naq_pull_tick(&w->mover.pull, now);
+    bool missing = false;
     for (int i = 0; i < w->n_pulls; i++) {
         missing |= naq_pull_tick(&w->pulls[i], now);
         if (naq_watchdog_stuck(&w->watched[i])) {
@@ -386,7 +369,6 @@ static void want_more(naq_worker *w, int64_t now) {
     if (w->draining) return;
     if (w->quiet) {
         naq_worker_gates_drain(w); /* as jobs end, their slots are for others */
-        naq_mover_want(&w->mover, now);
         return;
     }
 
@@ -399,7 +381,6 @@ static void want_more(naq_worker *w, int64_t now) {
         want = (int)(w->o.max_jobs - w->begun);
     naq_credit_share(w->pulls, w->n_pulls, want, now);
     naq_worker_gates_want(w, takers - ready < want ? takers - ready : want, want, now);
-    naq_mover_want(&w->mover, now);
 }
 
 /* Job files read anew: proved elsewhere, taken over by each thread before its next job. */
@@ -428,7 +409,7 @@ static int64_t earlier(int64_t a, int64_t b) {
 }
 
 static int64_t next_deadline(naq_worker *w, int64_t now) {
-    int64_t at = naq_pull_deadline(&w->mover.pull, now);
+    int64_t at = INT64_MAX;
     for (int i = 0; i < w->n_pulls; i++)
         at = earlier(at, naq_pull_deadline(&w->pulls[i], now));
     at = earlier(at, naq_credit_deadline(&w->credit, now));

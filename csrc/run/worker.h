@@ -24,6 +24,8 @@ typedef struct naq_worker_options {
     int max_crashes;
     double result_ttl;                   /* seconds, where neither the payload nor the job says */
     int64_t failed_age_ms, failed_bytes; /* of the store of dead letters; 0: as in stream.h */
+    bool scheduler;                      /* run one beside the jobs */
+    int64_t lock_ttl_ms;                 /* of its lease; 0: the default */
     bool burst;
     long max_jobs; /* 0: no limit */
     bool handle_signals;

@@ -83,7 +83,7 @@ static naq_status open_consumers(naq_worker *w, naq_err *err) {
         (void)remember; /* the heartbeat does it before its first beat */
         if (info.ack_wait_ms < w->ack_wait_ms) w->ack_wait_ms = info.ack_wait_ms;
     }
-    return naq_mover_ensure(w->conn, w->o.prefix, err);
+    return NAQ_OK;
 }
 
 static void init_pulls(naq_worker *w) {
@@ -99,7 +99,6 @@ static void init_pulls(naq_worker *w) {
         naq_results_subject(w->o.prefix, (naq_result_class)k, w->record_subjects[k],
                             sizeof w->record_subjects[k]);
     (void)snprintf(w->notice_subject, sizeof w->notice_subject, "%s.n.", w->o.prefix);
-    naq_mover_init(&w->mover, w->loop, w->o.prefix, (uint16_t)w->n_pulls);
 }
 
 static naq_layout_options layout_of(const naq_worker_options *o) {
@@ -119,7 +118,6 @@ static void make_consumers_again(naq_worker *w) {
                                      (naq_priority)(i % NAQ_PRIORITIES),
                                      wanted_ack_wait(w, i / NAQ_PRIORITIES), &info, &err);
     }
-    if (status == NAQ_OK) status = naq_mover_ensure(w->conn, w->o.prefix, &err);
     if (status != NAQ_OK)
         naq_log(NAQ_ERROR, "worker %s: its consumers cannot be made: %s (%s)", w->id, err.message,
                 naq_status_code(err.status));
@@ -154,6 +152,13 @@ static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
     h->chore = chore;
     h->chore_ctx = w;
     return naq_heartbeat_start(h, err);
+}
+
+static naq_status open_scheduler(naq_worker *w, naq_err *err) {
+    if (!w->o.scheduler) return NAQ_OK;
+    naq_scheduler_options o = {
+        .connect = w->o.connect, .prefix = w->o.prefix, .id = w->id, .ttl_ms = w->o.lock_ttl_ms};
+    return naq_scheduler_open(&w->scheduler, &o, err);
 }
 
 static naq_status open_crew(naq_worker *w, naq_err *err) {
@@ -206,6 +211,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
     }
     if (status == NAQ_OK)
         status = naq_cancels_listen(&w->cancels, w->conn, o->prefix, &w->crew, err);
+    if (status == NAQ_OK) status = open_scheduler(w, err);
     if (status == NAQ_OK && w->signal_fd >= 0)
         status = naq_loop_watch(w->loop, w->signal_fd, naq_worker_signalled, w, err);
     if (status != NAQ_OK) {
@@ -218,6 +224,7 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
 
 void naq_worker_close(naq_worker *w) {
     if (w == NULL) return;
+    naq_scheduler_close(w->scheduler);
     if (w->slots.all != NULL) naq_slots_shut(&w->slots);
     naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
     naq_reload_close(&w->reload);

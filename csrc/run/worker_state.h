@@ -9,8 +9,8 @@
 #include "run/doubt.h"
 #include "run/gate.h"
 #include "run/heartbeat.h"
-#include "run/mover.h"
 #include "run/reload.h"
+#include "run/scheduler.h"
 #include "run/watchdog.h"
 #include "run/worker.h"
 
@@ -25,9 +25,9 @@ struct naq_worker {
     naq_crew crew;
     naq_heartbeat heartbeat;
     naq_cancels cancels;
-    naq_mover mover;
-    naq_pull *pulls;      /* one per queue and priority, in that order */
-    naq_watched *watched; /* one a pull */
+    naq_scheduler *scheduler; /* NULL: left out */
+    naq_pull *pulls;          /* one per queue and priority, in that order */
+    naq_watched *watched;     /* one a pull */
     int n_pulls;
     int64_t ack_wait_ms; /* the shortest of its consumers' */
     char record_subjects[NAQ_RESULT_CLASSES][96], notice_subject[96]; /* ends before the id */

@@ -175,14 +175,12 @@ key("workers.shutdown_timeout", {
 key("scheduler.enabled", {
   type = "boolean",
   default = true,
-  later = "the scheduler",
   doc = "whether a worker runs a scheduler",
 })
 key("scheduler.lock_ttl", {
   type = "number",
   min = 1,
   default = 5,
-  later = "the scheduler",
   doc = "seconds after which another scheduler takes over from one that died",
 })
 key("scheduler.max_failures", {

@@ -303,6 +303,8 @@ function conn:browse(stream, opts) end
 ---@field ttl number
 ---@field max_crashes integer
 ---@field shutdown_timeout number
+---@field scheduler boolean?     run one beside the jobs (true)
+---@field lock_ttl number?       seconds, of its lease
 ---@field burst boolean?
 ---@field max_jobs integer?
 ---@field handle_signals boolean? SIGINT and SIGTERM drain, a second one stops at once

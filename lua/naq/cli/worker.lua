@@ -24,6 +24,7 @@ local worker = {
     { "-n --name", "NAME",
       doc = "the worker's name, the first part of its id (default: the host's name)" },
     { "--burst", doc = "exit when nothing is pending or running" },
+    { "--no-scheduler", doc = "leave out the scheduler that runs beside the jobs" },
     { "--max-jobs", "N", convert = parser.count, doc = "exit after N jobs" },
     { "--with-server", doc = "start a local server beside the worker, with a temporary store" },
   },
@@ -57,6 +58,7 @@ function worker.run(args)
   options.concurrency, options.name = args.concurrency, args.name
   options.burst, options.max_jobs = args.burst, args.max_jobs
   options.handle_signals = true
+  if args.no_scheduler then options.scheduler = false end
   -- The parser is not needed any more, and a worker lives long.
   package.loaded.argparse = nil
   collectgarbage()
