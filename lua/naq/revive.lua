@@ -176,7 +176,7 @@ function revive.now(client, id)
   end
   local subject = ("%s.q.%s.%s"):format(client.prefix, info.headers["Naq-To"] or "?", id)
   local seq, message
-  -- The Msg-Id is the one that the mover would use: at the same moment they store it once.
+  -- The Msg-Id is the one that the scheduler would use: at the same moment they store it once.
   seq, message, code = client.conn:js_publish(subject, data, info.headers["Nats-Msg-Id"])
   if not seq then
     if code == errors.DUPLICATE then return refuse(id, "its last attempt is just ending") end
