@@ -63,6 +63,7 @@ static int lnaq_conn_ensure_layout(lua_State *L) {
         o.prefix = lnaq_optfield(L, 2, "prefix", "naq");
         o.replicas = (int)lnaq_optnumber(L, 2, "replicas", 0);
         o.worker_ttl_ms = (int64_t)(lnaq_optnumber(L, 2, "worker_ttl", 60) * 1000 + 0.5);
+        o.leader_ttl_ms = (int64_t)(lnaq_optnumber(L, 2, "leader_ttl", 5) * 1000 + 0.5);
         o.failed_age_ms = (int64_t)(lnaq_optnumber(L, 2, "failed_age", 0) * 1000 + 0.5);
         o.failed_bytes = (int64_t)lnaq_optnumber(L, 2, "failed_bytes", 0);
         o.dry_run = lnaq_optbool(L, 2, "dry_run", 0);

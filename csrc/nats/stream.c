@@ -37,7 +37,7 @@ typedef struct object {
     shape shape;
     const char *name;        /* after the prefix and "_" */
     const char *subjects[4]; /* streams only */
-    int64_t max_age;         /* 0: for ever; -1: the workers' TTL */
+    int64_t max_age;         /* 0: for ever; -1: the workers' TTL; -2: the leader's */
     int64_t max_bytes;       /* 0: no limit */
     bool direct;             /* direct gets; buckets always have them */
     bool own_limits;         /* max_age and max_bytes are options, and not compared */
@@ -54,7 +54,7 @@ static const object LAYOUT[] = {
     {BUCKET, "results_30d", {NULL}, 30 * DAY, 0, true, false},
     {BUCKET, "results_forever", {NULL}, 0, 0, true, false},
     {BUCKET, "workers", {NULL}, -1, 0, true, false},
-    {BUCKET, "leader", {NULL}, 5 * SECOND, 0, true, false},
+    {BUCKET, "leader", {NULL}, -2, 0, true, true},
     {BUCKET, "schedules", {NULL}, 0, 0, true, false},
     {BUCKET, "control", {NULL}, 0, 0, true, false},
     {BUCKET, "flows", {NULL}, 0, 0, true, false},
@@ -116,13 +116,16 @@ static void put_subjects(settings *s, const object *o, const char *prefix) {
 /* What makes the object ours. Buckets are exactly what other clients' key-value APIs create. */
 static void settings_of(const object *o, const naq_layout_options *options, const char *prefix,
                         settings *s) {
-    int64_t age = o->max_age;
-    if (age < 0)
-        age = (options->worker_ttl_ms > 0 ? options->worker_ttl_ms : 60000) * (SECOND / 1000);
-    int64_t bytes = o->max_bytes > 0 ? o->max_bytes : -1;
-    if (o->own_limits && options->failed_age_ms > 0) age = options->failed_age_ms * (SECOND / 1000);
-    if (o->own_limits && options->failed_bytes > 0) bytes = options->failed_bytes;
     bool bucket = o->shape == BUCKET, queue = o->shape == WORK_QUEUE;
+    int64_t age = o->max_age;
+    if (age == -1)
+        age = (options->worker_ttl_ms > 0 ? options->worker_ttl_ms : 60000) * (SECOND / 1000);
+    if (age == -2)
+        age = (options->leader_ttl_ms > 0 ? options->leader_ttl_ms : 5000) * (SECOND / 1000);
+    int64_t bytes = o->max_bytes > 0 ? o->max_bytes : -1;
+    bool letters = o->own_limits && o->shape == LOG;
+    if (letters && options->failed_age_ms > 0) age = options->failed_age_ms * (SECOND / 1000);
+    if (letters && options->failed_bytes > 0) bytes = options->failed_bytes;
     s->n = 0;
     put_subjects(s, o, prefix);
     put_text(s, "retention", queue ? "\"workqueue\"" : "\"limits\"");

@@ -10,6 +10,8 @@ typedef struct naq_layout_options {
     const char *prefix;    /* "naq" */
     int replicas;          /* 0: 3 on a cluster, else 1 */
     int64_t worker_ttl_ms; /* 60000 */
+    /* Of <prefix>_leader, for its creation only: schedulers go by what it has. */
+    int64_t leader_ttl_ms; /* 5000 */
     /* Of <prefix>_failed, for its creation only: on a server these two are its administrator's. */
     int64_t failed_age_ms; /* 0: 30 days */
     int64_t failed_bytes;  /* 0: 1 GB */

@@ -46,12 +46,34 @@ static void hear(void *ctx, const char *data, size_t len, naq_buf *out) {
     if (len == 0) naq_service_nudge(l->service); /* removed: it is free */
 }
 
+/* What is configured, unless the bucket forgets keys sooner: its TTL was fixed when it was made. */
+static naq_status effective_ttl(naq_conn *conn, const char *prefix, int64_t *ttl_ms, naq_err *err) {
+    char api[160], text[256];
+    naq_buf answer = {0};
+    (void)snprintf(api, sizeof api, "$JS.API.STREAM.INFO.KV_%s_leader", prefix);
+    naq_status status = naq_conn_request(conn, api, "", 0, ASK_MS, &answer, err);
+    naq_slice a = {answer.data, answer.len};
+    int js = status == NAQ_OK ? naq_reply_error(a, text, sizeof text) : 0;
+    if (js != 0) status = naq_from_js(err, js, text, "bucket %s_leader", prefix);
+    int64_t kept_ms = naq_reply_int(naq_reply_member(a, "config"), "max_age", 0) / 1000000;
+    if (status == NAQ_OK && kept_ms > 0 && kept_ms != *ttl_ms) {
+        naq_log(NAQ_WARNING,
+                "scheduler.lock_ttl is %.3g s, but the bucket %s_leader was made with %.3g s%s",
+                (double)*ttl_ms / 1000, prefix, (double)kept_ms / 1000,
+                kept_ms < *ttl_ms ? ", which counts" : "");
+        if (kept_ms < *ttl_ms) *ttl_ms = kept_ms;
+    }
+    naq_buf_free(&answer);
+    return status;
+}
+
 naq_status naq_leader_open(naq_leader *l, naq_conn *conn, const char *prefix, const char *id,
                            int64_t ttl_ms, naq_service *service, naq_err *err) {
     memset(l, 0, sizeof *l);
     l->conn = conn;
     l->prefix = prefix;
     l->id = id;
+    if (effective_ttl(conn, prefix, &ttl_ms, err) != NAQ_OK) return err->status;
     l->ttl_ms = ttl_ms;
     l->service = service;
     naq_id_new(l->instance);

@@ -104,6 +104,7 @@ static void init_pulls(naq_worker *w) {
 static naq_layout_options layout_of(const naq_worker_options *o) {
     return (naq_layout_options){.prefix = o->prefix,
                                 .worker_ttl_ms = o->ttl_ms,
+                                .leader_ttl_ms = o->lock_ttl_ms,
                                 .failed_age_ms = o->failed_age_ms,
                                 .failed_bytes = o->failed_bytes};
 }

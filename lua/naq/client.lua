@@ -81,6 +81,7 @@ function Client:ensure_layout()
     prefix = self.prefix,
     replicas = self.config.nats.replicas,
     worker_ttl = self.config.workers.ttl,
+    leader_ttl = self.config.scheduler.lock_ttl,
     failed_age = self.config.failed.max_age,
     failed_bytes = self.config.failed.max_bytes,
   })

@@ -161,7 +161,7 @@ function conn:request(subject, data, seconds, headers) end
 function conn:request_many(subject, data, n, seconds, enough) end
 --- [blocks] All streams and buckets of docs/wire.md: created where missing, checked where they exist.
 --- failed_age (seconds) and failed_bytes are for the creation of the store of dead letters, and not checked.
----@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, failed_age: number?, failed_bytes: integer?, dry_run: boolean?}
+---@param opts {prefix: string?, replicas: integer?, worker_ttl: number?, leader_ttl: number?, failed_age: number?, failed_bytes: integer?, dry_run: boolean?}
 ---@return {created: string[], differs: string[]}? layout, string? message, string? code  CONFIGURATION when one differs
 function conn:ensure_layout(opts) end
 --- [blocks] Publish and wait for JetStream's ack. With a msg_id it is sent again through a leader change or

@@ -88,6 +88,7 @@ local function layout_states(client, found, report)
     prefix = client.prefix,
     replicas = client.config.nats.replicas,
     worker_ttl = client.config.workers.ttl,
+    leader_ttl = client.config.scheduler.lock_ttl,
     dry_run = true,
   })
   if not layout then
