@@ -174,6 +174,35 @@ function Client:failed()
   return self.letters
 end
 
+--- A recurring schedule: the handle of the one with that id, or with a definition a new one.
+---@param id string
+---@param definition? naq.ScheduleDefinition
+---@return naq.Schedule? schedule, string? message, naq.Code? code  KEY_NOT_FOUND, KEY_EXISTS, INVALID, ...
+function Client:schedule(id, definition)
+  local found, message, code = self:schedule_at(id, definition, 2)
+  return found, message, code
+end
+
+--- schedule() for functions that raise on behalf of their caller.
+function Client:schedule_at(id, definition, level)
+  self:use(level + 1)
+  local schedule = require("naq.schedule")
+  local found, message, code
+  if definition == nil then
+    found, message, code = schedule.find(self, id, level + 1)
+  else
+    found, message, code = schedule.create(self, self.config.queues.default, id, definition, level + 1)
+  end
+  return found, message, code
+end
+
+--- All recurring schedules; shape as `naq schedule list --json`.
+---@return naq.ScheduleInfo[]? schedules, string? message, naq.Code? code
+function Client:schedules()
+  local list, message, code = require("naq.schedule").list(self:use(2))
+  return list, message, code
+end
+
 --- The live workers; shape as `naq workers --json`.
 ---@return naq.WorkerInfo[]? workers, string? message, naq.Code? code
 function Client:workers()

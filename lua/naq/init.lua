@@ -3,6 +3,7 @@
 -- Modules are loaded on first use: a job file that only calls naq.job() in a worker's state pays for
 -- nothing more.
 local core = require("naq.core")
+local declarations = require("naq.declarations")
 local definitions = require("naq.definitions")
 local errors = require("naq.errors")
 local hooks = require("naq.hooks")
@@ -209,18 +210,75 @@ function naq.after(fn) hooks.add("after", fn, 2) end
 ---@param fn fun(job: table, next: fun(): ...): ...
 function naq.around(fn) hooks.add("around", fn, 2) end
 
---- Declare a schedule; not in this version.
-function naq.schedule()
-  error("naq.schedule is not supported by this version (" .. errors.UNSUPPORTED .. ")", 2)
+--- A recurring schedule. In a job file that a worker reads it is declared: created, or changed where the
+--- declaration has changed. Elsewhere it is created at once, on the default client.
+---@param id string
+---@param definition naq.ScheduleDefinition
+---@return naq.Schedule? schedule, string? message, naq.Code? code
+function naq.schedule(id, definition)
+  if declarations.open then
+    declarations.add(id, definition, 2)
+    return nil
+  end
+  local client, made, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  made, message, code = client:schedule_at(id, definition or {}, 2)
+  return made, message, code
 end
 
-local function unsupported(what)
-  return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
+-- The schedule of that id on the default client.
+local function scheduled(id, level)
+  local client, found, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  found, message, code = client:schedule_at(id, nil, level + 1)
+  return found, message, code
 end
 
-naq.cancel_scheduled_job = unsupported("scheduling")
-naq.pause_scheduled_job = unsupported("scheduling")
-naq.resume_scheduled_job = unsupported("scheduling")
-naq.modify_scheduled_job = unsupported("scheduling")
+--- End a recurring schedule.
+---@param id string
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND
+function naq.cancel_scheduled_job(id)
+  local schedule, row, message, code
+  schedule, message, code = scheduled(id, 2)
+  if not schedule then return nil, message, code end
+  row, message, code = schedule:cancel()
+  return row, message, code
+end
+
+--- Let a recurring schedule rest, until naq.resume_scheduled_job().
+---@param id string
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND, WRONG_STATE
+function naq.pause_scheduled_job(id)
+  local schedule, row, message, code
+  schedule, message, code = scheduled(id, 2)
+  if not schedule then return nil, message, code end
+  row, message, code = schedule:pause()
+  return row, message, code
+end
+
+--- Let a recurring schedule go on.
+---@param id string
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND, WRONG_STATE
+function naq.resume_scheduled_job(id)
+  local schedule, row, message, code
+  schedule, message, code = scheduled(id, 2)
+  if not schedule then return nil, message, code end
+  row, message, code = schedule:resume()
+  return row, message, code
+end
+
+--- Change a recurring schedule. See Schedule:modify.
+---@param id string
+---@param changes table
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND, WRONG_REVISION, INVALID
+function naq.modify_scheduled_job(id, changes)
+  local schedule, row, message, code
+  schedule, message, code = scheduled(id, 2)
+  if not schedule then return nil, message, code end
+  row, message, code = schedule:modify_at(changes, 2)
+  return row, message, code
+end
 
 return naq

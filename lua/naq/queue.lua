@@ -256,11 +256,15 @@ function Queue:enqueue_many(list)
   return jobs, refused
 end
 
-local function unsupported(what)
-  return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
+--- Create a recurring schedule whose runs are jobs of this queue, unless the definition names another.
+---@param id string
+---@param definition naq.ScheduleDefinition
+---@return naq.Schedule? schedule, string? message, naq.Code? code  KEY_EXISTS, INVALID, ...
+function Queue:schedule(id, definition)
+  local create = require("naq.schedule").create
+  local made, message, code = create(self.client:use(2), self.name, id, definition, 2)
+  return made, message, code
 end
-
-Queue.schedule = unsupported("scheduling")
 
 --- Remove what is on the queue. A job that runs meanwhile goes on to its end; retries and delayed jobs,
 --- which are not on the queue yet, stay.

@@ -127,7 +127,6 @@ describe("enqueueing", function()
         assert.equal(("option '%s' is not supported by this version"):format(name), message)
         assert.equal("UNSUPPORTED", code)
       end
-      assert.equal("UNSUPPORTED", select(3, queue:schedule("s", {})))
       local job = assert(queue:enqueue("noop"))
       assert.equal("UNSUPPORTED", select(3, job:cancel()))
       assert.equal("UNSUPPORTED", select(3, job:logs()))
@@ -246,7 +245,7 @@ describe("enqueueing", function()
         { "noop" },
         { "noop", { bad = print } },
         { "noop", nil, { id = id } },
-        { "noop", nil, { delay = 5 } },
+        { "noop", nil, { unique = "k" } },
         { "noop", nil, { id = "a.b" } },
         { "noop" },
       }))
@@ -362,17 +361,6 @@ describe("enqueueing", function()
       local message = refusal(function() naq.enqueue("noop", nil, { nothing = 1 }) end)
       assert.matches("enqueue_spec.lua:%d+: unknown option 'nothing'", message)
       assert.matches("enqueue_spec.lua:%d+: queue name", refusal(function() naq.purge_queue("a b") end))
-    end)
-
-    it("say what later versions will do", function()
-      for _, name in ipairs({
-        "cancel_scheduled_job",
-        "pause_scheduled_job",
-        "resume_scheduled_job",
-        "modify_scheduled_job",
-      }) do
-        assert.equal("UNSUPPORTED", select(3, naq[name]()))
-      end
     end)
   end)
 end)

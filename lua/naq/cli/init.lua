@@ -25,7 +25,8 @@ local COMMANDS = {
   },
   { "failed", "dead letters: jobs that were given up", "naq.cli.failed",
     group = { "list", "show", "retry", "discard" } },
-  { "schedule", "recurring schedules", "naq.cli.schedule", group = { "next" } },
+  { "schedule", "recurring schedules", "naq.cli.schedule",
+    group = { "list", "add", "show", "modify", "pause", "resume", "cancel", "run", "next" } },
   { "workers", "the live workers", "naq.cli.workers" },
   { "server", "a local nats-server with JetStream, for development", "naq.cli.server" },
   { "run", "run a Lua program with naq on its path", "naq.cli.run" },
@@ -34,6 +35,9 @@ local COMMANDS = {
   { "connections", "how Lua sources use connections", "naq.cli.connections", group = { "scan" } },
   { "doctor", "check server, JetStream, streams, clock and versions", "naq.cli.doctor" },
   { "purge", "the same as `naq queue purge`", "naq.cli.queue", alias_of = "purge" },
+  { "list-scheduled", "the same as `naq schedule list`", "naq.cli.schedule", alias_of = "list" },
+  { "job-control", "the same as `naq schedule pause|resume|cancel`", "naq.cli.schedule",
+    alias_of = "control" },
   { "list-workers", "the same as `naq workers`", "naq.cli.workers" },
 }
 

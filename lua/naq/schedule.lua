@@ -1,0 +1,356 @@
+-- schedule.lua -- recurring schedules: made, looked at, changed. They stand in the bucket <prefix>_schedules,
+-- where the scheduler that leads watches them (csrc/run/recurring.h).
+--
+-- Everything is a compare-and-set. The scheduler writes to the same records after each run; that is told
+-- from another program's change by the record's edition, which only programs count up.
+local core = require("naq.core")
+local errors = require("naq.errors")
+local lookup = require("naq.lookup")
+local schedule_record = require("naq.schedule_record")
+
+local TRIES = 50
+
+local schedule = {}
+
+local function bucket(client) return client.prefix .. "_schedules" end
+local function context(id, message) return ("schedule %s: %s"):format(id, message) end
+
+local function check_id(id, level)
+  if type(id) ~= "string" then
+    error(("a schedule's id must be a string, not a %s"):format(type(id)), level + 1)
+  end
+end
+
+local id_problem = schedule_record.id_problem
+
+local function parse(id, text)
+  local record, message, code = core.decode(text)
+  if type(record) ~= "table" or record[1] ~= nil or type(record.payload) ~= "table" then
+    message = context(id, "its record cannot be read: " .. (message or "no schedule"))
+    return nil, message, code or errors.SERIALIZATION
+  end
+  if record.v ~= nil and record.v ~= 1 then
+    return nil, context(id, "its record is of a version that this one does not know"), errors.UNSUPPORTED
+  end
+  for name, value in pairs(record) do
+    if value == core.null then record[name] = nil end
+  end
+  return record
+end
+
+-- A record and its revision; revision 0 and no code: there is none.
+local function read(client, id)
+  local text, revision, code = client.conn:kv_get(bucket(client), id)
+  if not text then
+    if code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION then return nil, 0 end
+    return nil, context(id, revision), code
+  end
+  local record, message
+  record, message, code = parse(id, text)
+  if not record then return nil, message, code, revision end
+  return record, revision
+end
+
+-- The new revision, or nil, message, code; WRONG_REVISION: somebody was faster.
+local function write(client, id, record, revision)
+  local text, message, code = core.encode(record)
+  if not text then return nil, context(id, message), code end
+  local most = client.conn:max_job()
+  if #text > most then
+    return nil, context(id, ("%d bytes, and a schedule may have %d"):format(#text, most)), errors.TOO_LARGE
+  end
+  local made
+  for _ = 1, 2 do
+    if revision == 0 then
+      made, message, code = client.conn:kv_create(bucket(client), id, text)
+    else
+      made, message, code = client.conn:kv_update(bucket(client), id, text, revision)
+    end
+    if made then return made end
+    if code ~= errors.CONFIGURATION then break end
+    local layout -- a new server: there is no bucket yet
+    layout, message, code = client:ensure_layout()
+    if not layout then break end
+  end
+  if code == errors.KEY_EXISTS then code = errors.WRONG_REVISION end
+  return nil, context(id, message), code
+end
+
+local function not_found(id) return nil, context(id, "there is none of that id"), errors.KEY_NOT_FOUND end
+
+-- Read, let fn(record) change it, write, as often as the scheduler comes in between. With an edition, a
+-- change that somebody else has made since is not overwritten.
+local function change(client, id, fn, edition)
+  local message, code
+  for _ = 1, TRIES do
+    local record, revision, done
+    record, revision, code = read(client, id)
+    if not record then
+      if code then return nil, revision, code end
+      return not_found(id)
+    end
+    if edition == nil then edition = false end
+    if edition and record.edition ~= edition then
+      return nil, context(id, "somebody else has changed it meanwhile"), errors.WRONG_REVISION
+    end
+    done, message, code = fn(record)
+    if done == nil then return nil, context(id, message), code end
+    if done == "as it is" then return record end
+    record.edition, record.modified_at = (tonumber(record.edition) or 0) + 1, core.now()
+    done, message, code = write(client, id, record, revision)
+    if done then return record end
+    if code ~= errors.WRONG_REVISION then return nil, message, code end
+  end
+  return nil, message, code
+end
+
+---@class naq.Schedule
+---@field id string
+---@field client naq.Client
+---@field edition integer?  of the record that was last seen through this handle
+local Schedule = {}
+Schedule.__index = Schedule
+Schedule.__name = "naq.Schedule"
+Schedule.__tostring = function(self) return "naq.Schedule " .. self.id end
+
+local function handle(client, id, record)
+  return setmetatable({ client = client, id = id, edition = record.edition }, Schedule)
+end
+
+-- What a change came to: the row, the handle knowing the new edition.
+local function changed(self, record, message, code)
+  if not record then return nil, message, code end
+  self.edition = record.edition
+  return schedule_record.row(self.id, record)
+end
+
+--- Create a schedule. One that has finished or was cancelled gives way to a new one of its id.
+---@param client naq.Client
+---@param queue string
+---@param id string
+---@param definition naq.ScheduleDefinition
+---@param level integer  where misuse raises; 1: the calling function
+---@return naq.Schedule? made, string? message, naq.Code? code  KEY_EXISTS, INVALID, SERIALIZATION, TOO_LARGE
+function schedule.create(client, queue, id, definition, level)
+  check_id(id, level + 1)
+  schedule_record.check(definition, level + 1)
+  local problem = id_problem(id)
+  if problem then return nil, problem, errors.INVALID end
+  local old, revision, code, unread = read(client, id)
+  if code and not unread then return nil, revision, code end
+  if unread or (old and old.state ~= "finished" and old.state ~= "cancelled") then
+    return nil, context(id, "there is one already"), errors.KEY_EXISTS
+  end
+  local record, message
+  record, message, code = schedule_record.new(definition, definition.queue or queue, core.now(), old)
+  if not record then return nil, context(id, message), code end
+  local made
+  made, message, code = write(client, id, record, revision)
+  if not made then
+    if code == errors.WRONG_REVISION then code = errors.KEY_EXISTS end
+    return nil, message, code
+  end
+  return handle(client, id, record)
+end
+
+--- The handle of a schedule.
+---@param client naq.Client
+---@param id string
+---@param level integer
+---@return naq.Schedule? found, string? message, naq.Code? code  KEY_NOT_FOUND
+function schedule.find(client, id, level)
+  check_id(id, level + 1)
+  local problem = id_problem(id)
+  if problem then return nil, problem, errors.INVALID end
+  local record, revision, code = read(client, id)
+  if not record then
+    if code then return nil, revision, code end
+    return not_found(id)
+  end
+  return handle(client, id, record)
+end
+
+-- How the last run ended, or stands.
+local function last_state(client, row)
+  if not row.last_job then return nil end
+  local record, _, code = lookup.record(client, row.last_job)
+  if record and record.state ~= "retry" then return record.state end
+  if not record and code ~= errors.JOB_NOT_FOUND then return nil end
+  local found = lookup.waiting(client, row.last_job, row)
+  return found and found.state or nil
+end
+
+--- All schedules, sorted by id, as rows; what cannot be read is `failed` and says why.
+---@param client naq.Client
+---@return naq.ScheduleInfo[]? rows, string? message, naq.Code? code
+function schedule.list(client)
+  local entries, message, code = client.conn:kv_entries(bucket(client))
+  if not entries then
+    if code == errors.CONFIGURATION or code == errors.KEY_NOT_FOUND then return {} end
+    return nil, message, code
+  end
+  local rows = {}
+  for i, entry in ipairs(entries) do
+    local record, problem, problem_code = parse(entry.key, entry.value)
+    if record then
+      rows[i] = schedule_record.row(entry.key, record)
+      rows[i].last_state = last_state(client, rows[i])
+    else
+      rows[i] = { id = entry.key, state = "failed", error = { code = problem_code, message = problem } }
+    end
+  end
+  table.sort(rows, function(a, b) return a.id < b.id end)
+  return rows
+end
+
+--- How it stands; shape as `naq schedule show --json`. From then on modify() builds on this.
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND
+function Schedule:info()
+  local client = self.client:use(2)
+  local record, revision, code = read(client, self.id)
+  if not record then
+    if code then return nil, revision, code end
+    return not_found(self.id)
+  end
+  local row = changed(self, record)
+  row.last_state = last_state(client, row)
+  return row
+end
+
+local function wrong_state(record)
+  return nil, ("it is %s"):format(tostring(record.state)), errors.WRONG_STATE
+end
+
+--- No run from now on, until resume().
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  WRONG_STATE: finished or cancelled
+function Schedule:pause()
+  local row, message, code = changed(self, change(self.client:use(2), self.id, function(record)
+    if record.state == "paused" then return "as it is" end
+    if record.state == "finished" or record.state == "cancelled" then return wrong_state(record) end
+    record.state, record.next_run = "paused", nil
+    return true
+  end))
+  return row, message, code
+end
+
+--- Run again, one that was paused or has failed: from now on, what it missed meanwhile is gone.
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  WRONG_STATE
+function Schedule:resume()
+  local row, message, code = changed(self, change(self.client:use(2), self.id, function(record)
+    if record.state == "active" then return "as it is" end
+    if record.state ~= "paused" and record.state ~= "failed" then return wrong_state(record) end
+    record.state, record.failures, record.error, record.held = "active", nil, nil, nil
+    return schedule_record.aim(record, core.now())
+  end))
+  return row, message, code
+end
+
+--- For good; a new one may have its id. What has been put on a queue stays there.
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code
+function Schedule:cancel()
+  local row, message, code = changed(self, change(self.client:use(2), self.id, function(record)
+    if record.state == "cancelled" then return "as it is" end
+    record.state, record.next_run, record.held = "cancelled", nil, nil
+    return true
+  end))
+  return row, message, code
+end
+
+--- Cancel it and remove its record.
+---@return true? done, string? message, naq.Code? code
+function Schedule:delete()
+  local client = self.client:use(2)
+  local done, message, code = client.conn:kv_purge(bucket(client), self.id)
+  if not done then return nil, context(self.id, message), code end
+  return true
+end
+
+--- Change what it is: the options of its making, args too; naq.null unsets one. cron and interval replace
+--- each other, the next run is computed anew. Refused when somebody else has changed it since this
+--- handle saw it (info() looks again).
+---@param changes table
+---@return naq.ScheduleInfo? row, string? message, naq.Code? code  WRONG_REVISION, WRONG_STATE, INVALID
+function Schedule:modify(changes)
+  local row, message, code = self:modify_at(changes, 2)
+  return row, message, code
+end
+
+--- modify() for functions that raise on behalf of their caller.
+function Schedule:modify_at(changes, level)
+  local client = self.client:use(level + 1)
+  schedule_record.check_changes(changes, level + 1)
+  return changed(self, change(client, self.id, function(record)
+    if record.state == "cancelled" then return wrong_state(record) end
+    return schedule_record.change(record, changes, core.now())
+  end, self.edition))
+end
+
+--- The handles of its latest runs, at most 20, the newest first.
+---@return naq.Job[]? jobs, string? message, naq.Code? code
+function Schedule:runs()
+  local client = self.client:use(2)
+  local record, revision, code = read(client, self.id)
+  if not record then
+    if code then return nil, revision, code end
+    return not_found(self.id)
+  end
+  local jobs, recent = {}, type(record.recent) == "table" and record.recent or {}
+  for i = #recent, 1, -1 do
+    jobs[#jobs + 1] = client:job(("%s-%.0f"):format(self.id, recent[i]))
+  end
+  return jobs
+end
+
+local RECENT = 20
+
+-- Publish a run with the id of this millisecond, or of the next one that is free.
+local function publish(client, id, record)
+  local payload = {}
+  for name, value in pairs(record.payload) do
+    payload[name] = value
+  end
+  payload.enqueued_at = core.now()
+  local text, message, code = core.encode(payload)
+  if not text then return nil, message, code end
+  local ms = math.floor(core.now() * 1000)
+  for at = ms, ms + 9 do
+    local run = ("%s-%.0f"):format(id, at)
+    local subject = ("%s.q.%s.%s.%s"):format(client.prefix, record.queue, record.priority or "normal", run)
+    local seq, duplicate
+    seq, duplicate, code = client.conn:js_publish(subject, text, run .. ":0")
+    if seq and not duplicate then return at end
+    if not seq and code ~= errors.DUPLICATE then return nil, duplicate, code end
+  end
+  return nil, "it is being run by others just now", errors.DUPLICATE
+end
+
+--- Run it now, once more: its next run and the number of its runs stay as they are.
+---@return naq.Job? job, string? message, naq.Code? code
+function Schedule:run()
+  local client = self.client:use(2)
+  local record, revision, code = read(client, self.id)
+  if not record then
+    if code then return nil, revision, code end
+    return not_found(self.id)
+  end
+  local at, message
+  at, message, code = publish(client, self.id, record)
+  if not at then return nil, context(self.id, message), code end
+  local run = ("%s-%.0f"):format(self.id, at)
+  -- The job is on its way; that the record tells of it is worth a few tries.
+  for _ = 1, TRIES do
+    record, revision = read(client, self.id)
+    if not record then break end
+    local recent = type(record.recent) == "table" and record.recent or core.array({})
+    recent[#recent + 1] = at
+    while #recent > RECENT do
+      table.remove(recent, 1)
+    end
+    record.last_run, record.last_job, record.recent = at / 1000, run, recent
+    local done, _, why = write(client, self.id, record, revision)
+    if done or why ~= errors.WRONG_REVISION then break end
+  end
+  return client:job(run)
+end
+
+return schedule

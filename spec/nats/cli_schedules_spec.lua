@@ -1,0 +1,89 @@
+-- naq schedule, list-scheduled and job-control, as processes.
+
+local core = require("naq.core")
+local support = require("spec.support")
+
+describe("naq schedule", function()
+  local server, client
+  setup(function()
+    server = support.nats.start()
+    client = server:client()
+  end)
+  teardown(function()
+    client:close()
+    server:stop()
+  end)
+
+  local function naq(...)
+    local args = { ... }
+    args[#args + 1] = "-u"
+    args[#args + 1] = server.url
+    return support.naq((table.unpack or unpack)(args)) -- luacheck: ignore 113 143
+  end
+
+  local function json(...)
+    local status, out, errors = naq("--json", ...)
+    assert.equal(0, status, errors)
+    local rows = {}
+    for line in out:gmatch("[^\n]+") do
+      rows[#rows + 1] = assert(core.decode(line))
+    end
+    return rows[1], rows
+  end
+
+  it("adds, shows, changes and ends one", function()
+    local row = json("schedule", "add", "nightly", "--job", "report", "--args", '{"kind":"daily"}', "-q", "reports",
+      "--cron", "0 3 * * *", "--timezone", "Europe/Berlin", "--repeat", "3",
+      "--opts", '{"overlap":"skip","max_retries":1}')
+    assert.equal("active", row.state)
+    assert.equal("reports", row.queue)
+    assert.equal(3, row.remaining)
+    assert.equal("skip", row.overlap)
+    assert.same({ kind = "daily" }, row.args)
+    assert.equal(core.cron_next("0 3 * * *", "Europe/Berlin")[1], row.next_run)
+
+    assert.equal("nightly", json("schedule", "show", "nightly").id)
+    assert.equal(60, json("schedule", "modify", "nightly", "--interval", "60").interval)
+    assert.is_nil(json("schedule", "modify", "nightly", "--opts", '{"overlap":null}').overlap)
+    assert.equal("paused", json("schedule", "pause", "nightly").state)
+    assert.equal("active", json("schedule", "resume", "nightly").state)
+    assert.equal("paused", json("job-control", "nightly", "pause").state)
+    assert.equal("paused", json("list-scheduled", "--state", "paused").state)
+    local run = json("schedule", "run", "nightly")
+    assert.equal("pending", client:job(run.id):status())
+    assert.equal("cancelled", json("schedule", "cancel", "nightly").state)
+    local status, out = naq("schedule", "show", "nightly")
+    assert.equal(0, status)
+    assert.matches("state%s+cancelled", out)
+    assert.matches("latest runs:\n  " .. run.id:gsub("%-", "%%-"), out)
+    assert.equal("cancelled", json("schedule", "cancel", "nightly", "--delete").state)
+    local _, rows = json("schedule", "list")
+    assert.same({}, rows)
+  end)
+
+  it("lists them for people", function()
+    assert(client:schedule("every", { job = "poll", interval = 30 }))
+    local status, out = naq("schedule", "list")
+    assert.equal(0, status)
+    assert.matches("every +poll +default +active +every 30 s", out)
+    assert(client:schedule("every"):cancel())
+  end)
+
+  it("refuses what is wrong", function()
+    local function refused(wanted, pattern, ...)
+      local status, _, errors = naq(...)
+      assert.equal(wanted, status, errors)
+      assert.matches(pattern, errors)
+    end
+    refused(2, "needs the name of a job", "schedule", "add", "a", "--interval", "5")
+    refused(2, "either cron or interval", "schedule", "add", "a", "--job", "x")
+    refused(1, "at character 3, in the hour", "schedule", "add", "a", "--job", "x", "--cron", "0 25 * * *")
+    refused(2, "unknown option 'overlapp'", "schedule", "add", "a", "--job", "x", "--interval", "5", "--opts",
+      '{"overlapp":1}')
+    refused(2, "is not JSON", "schedule", "add", "a", "--job", "x", "--interval", "5", "--args", "{")
+    refused(1, "there is none of that id", "schedule", "show", "nothing")
+    refused(1, "must be 1 to 50", "schedule", "show", "a.b")
+    refused(2, "what is to be changed", "schedule", "modify", "nothing")
+    assert.equal(3, (support.naq("schedule", "list", "-u", "nats://127.0.0.1:1")))
+  end)
+end)
