@@ -128,7 +128,6 @@ describe("enqueueing", function()
         assert.equal("UNSUPPORTED", code)
       end
       local job = assert(queue:enqueue("noop"))
-      assert.equal("UNSUPPORTED", select(3, job:cancel()))
       assert.equal("UNSUPPORTED", select(3, job:logs()))
     end)
 
