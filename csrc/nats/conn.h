@@ -92,6 +92,8 @@ const char *naq_conn_settings_key_peek(const naq_conn_settings *s);
 /* Of o, or the default where it says nothing. */
 const char *const *naq_conn_servers_of(const naq_conn_options *o);
 int64_t naq_conn_timeout_of(const naq_conn_options *o);
+/* Before which the round-th attempt, from 1, to connect again is made. */
+int64_t naq_conn_backoff_ms(const naq_conn_options *o, int round);
 
 /* "nats://127.0.0.1:4222" or a list of them, joined by ", ", user info removed: safe to print. */
 void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size);
@@ -131,7 +133,8 @@ void naq_conn_count(naq_conn *c, naq_conn_counts *out);
  * header 503 (no responders): NAQ_NO_JETSTREAM for $JS. subjects, else NAQ_CONNECTION. */
 naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, size_t len,
                             int64_t timeout_ms, naq_buf *answer, naq_err *err);
-/* [buffers] Core NATS publish, no answer. */
+/* [buffers] Core NATS publish, no answer. While the connection is lost too, up to outbox.h's bound:
+ * then it is sent when the server is back. */
 naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
                             naq_err *err);
 

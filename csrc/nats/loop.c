@@ -5,9 +5,8 @@
  * reading, publishing and writing are one thread's business, and latency and throughput come from
  * the same connection.
  *
- * libnats calls attach/read/write from other threads too: its timer (pings), its reconnect thread
- * (after which attach comes again, with a new socket). They only set flags and wake the I/O thread.
- * While the connection is lost libnats closes the socket, which takes it out of the epoll set. */
+ * A connection that is lost is replaced by another one, see line.h; the inbox keeps its name. What
+ * libnats calls from other threads only sets flags and wakes the I/O thread. */
 #include "nats/loop.h"
 
 #include <errno.h>
@@ -22,34 +21,37 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "nats/line.h"
 #include "nats/nstatus.h"
 
 enum {
     WRITE_AT = 256, /* publishes buffered before a write in mid-turn */
-    GRAVES = 512    /* messages destroyed at once */
+    GRAVES = 512,   /* messages destroyed at once */
+    KEPT_BYTES = 8 << 20
 };
 
 /* What an epoll event is about. */
 enum { ON_SOCKET, ON_WAKE, ON_WATCH };
 
+/* Sent while there was no line. */
+typedef struct kept {
+    struct kept *next;
+    natsMsg *m;
+} kept;
+
 struct naq_loop {
-    natsConnection *nc;
+    naq_lines *lines;
+    naq_line *line; /* the present one, or the last that there was */
     natsSubscription *inbox;
     naq_loop_handlers on;
     char prefix[64]; /* the inbox without its wildcard, with the last dot */
     size_t prefix_len;
 
     int epoll_fd, wake_fd;
-    int socket_fd;        /* for EPOLL_CTL_MOD; -1 while detached */
     bool waiting_to_send; /* EPOLLOUT is set: the socket's buffer was full */
     atomic_bool sleeping;
-    atomic_bool want_write;
-    atomic_uint lost, restored; /* counted by libnats' callbacks */
-    atomic_int holders;         /* its owner, and libnats until "closed" was called */
-    unsigned seen_restored;
-    pthread_t thread;
-    bool has_thread; /* thread is known: set by the first turn */
+    kept *kept, **last_kept;
+    size_t kept_bytes;
 
     int64_t now_ms; /* one reading a turn serves all its messages */
     unsigned unsent;
@@ -69,92 +71,30 @@ void naq_loop_wake(naq_loop *loop) {
     }
 }
 
-/* libnats' side */
-
-static natsStatus on_attach(void **user, void *loop_arg, natsConnection *nc, natsSock socket) {
-    (void)nc;
-    naq_loop *loop = loop_arg;
-    *user = loop;
-    struct epoll_event e = {.events = EPOLLIN, .data.u32 = ON_SOCKET};
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, socket, &e) != 0 &&
-        (errno != EEXIST || epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, socket, &e) != 0))
-        return NATS_SYS_ERROR;
-    __atomic_store_n(&loop->socket_fd, socket, __ATOMIC_RELEASE);
-    return NATS_OK;
-}
-
-static natsStatus on_read(void *user, bool add) {
-    naq_loop *loop = user;
-    if (!add) {
-        int fd = __atomic_exchange_n(&loop->socket_fd, -1, __ATOMIC_ACQ_REL);
-        if (fd >= 0) (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-    }
-    return NATS_OK;
-}
-
-static natsStatus on_write(void *user, bool add) {
-    naq_loop *loop = user;
-    atomic_store(&loop->want_write, add);
-    if (add && !(loop->has_thread && pthread_equal(pthread_self(), loop->thread)))
-        naq_loop_wake(loop);
-    return NATS_OK;
-}
-
-static natsStatus on_detach(void *user) {
-    return on_read(user, false);
-}
-
-static void on_lost(natsConnection *nc, void *arg) {
-    (void)nc;
-    naq_loop *loop = arg;
-    atomic_fetch_add(&loop->lost, 1);
-    naq_loop_wake(loop);
-}
-
-static void on_restored(natsConnection *nc, void *arg) {
-    (void)nc;
-    naq_loop *loop = arg;
-    atomic_fetch_add(&loop->restored, 1);
-    naq_loop_wake(loop);
-}
-
-/* libnats calls back from a thread of its own, "disconnected" even after natsConnection_Close() has
- * returned. Its last call is "closed"; the loop stays until then. */
-static void let_go(naq_loop *loop) {
-    if (atomic_fetch_sub(&loop->holders, 1) != 1) return;
-    if (loop->wake_fd >= 0) close(loop->wake_fd);
-    if (loop->epoll_fd >= 0) close(loop->epoll_fd);
-    free(loop);
-}
-
-static void on_closed(natsConnection *nc, void *arg) {
-    (void)nc;
-    naq_loop_wake(arg); /* given up on: its owner is to look */
-    let_go(arg);
-}
-
 /* Opening and closing */
 
-static natsStatus attach_loop(naq_loop *loop, natsOptions *options) {
-    natsStatus s = natsOptions_SetEventLoop(options, loop, on_attach, on_read, on_write, on_detach);
-    if (s == NATS_OK) s = natsOptions_SetSendAsap(options, true);
-    if (s == NATS_OK) s = natsOptions_SetMaxPendingMsgs(options, 1 << 20);
-    if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(options, on_lost, loop);
-    if (s == NATS_OK) s = natsOptions_SetReconnectedCB(options, on_restored, loop);
-    if (s == NATS_OK) s = natsOptions_SetClosedCB(options, on_closed, loop);
-    return s;
+static void on_line(naq_lines *lines) {
+    naq_loop_wake(lines->ctx);
 }
 
-static natsStatus open_inbox(naq_loop *loop) {
+static natsConnection *nc_of(const naq_loop *loop) {
+    return loop->line->nc;
+}
+
+static natsStatus name_inbox(naq_loop *loop) {
     natsInbox *inbox = NULL;
     natsStatus s = natsInbox_Create(&inbox);
     if (s != NATS_OK) return s;
-    char wildcard[80];
-    (void)snprintf(wildcard, sizeof wildcard, "%s.*", inbox);
     (void)snprintf(loop->prefix, sizeof loop->prefix, "%s.", inbox);
     loop->prefix_len = strlen(loop->prefix);
     natsInbox_Destroy(inbox);
-    s = natsConnection_SubscribeSync(&loop->inbox, loop->nc, wildcard);
+    return NATS_OK;
+}
+
+static natsStatus open_inbox(naq_loop *loop) {
+    char wildcard[80];
+    (void)snprintf(wildcard, sizeof wildcard, "%s*", loop->prefix);
+    natsStatus s = natsConnection_SubscribeSync(&loop->inbox, nc_of(loop), wildcard);
     if (s == NATS_OK) s = natsSubscription_SetPendingLimits(loop->inbox, -1, -1);
     return s;
 }
@@ -165,34 +105,26 @@ naq_status naq_loop_open(naq_loop **out, const naq_conn_options *o,
     if (loop == NULL) return naq_fail(err, NAQ_CONNECTION, "hot connection: out of memory");
     loop->on = *handlers;
     loop->now_ms = naq_mono_ms();
-    atomic_init(&loop->holders, 2);
-    loop->socket_fd = -1;
+    loop->last_kept = &loop->kept;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    natsOptions *options = NULL;
     naq_status status = NAQ_OK;
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = ON_WAKE};
     if (loop->epoll_fd < 0 || loop->wake_fd < 0 ||
-        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &e) != 0) {
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &e) != 0)
         status = naq_fail(err, NAQ_CONNECTION, "hot connection: %s", strerror(errno));
-        goto done;
+    if (status == NAQ_OK)
+        status = naq_lines_open(&loop->lines, &loop->line, o, loop->epoll_fd, ON_SOCKET, on_line,
+                                loop, err);
+    if (status == NAQ_OK) {
+        natsStatus s = name_inbox(loop);
+        if (s == NATS_OK) s = open_inbox(loop);
+        if (s != NATS_OK) status = naq_from_nats(err, s, 0, "hot connection");
     }
-    status = naq_conn_options_make(&options, o, err);
-    if (status != NAQ_OK) goto done;
-    natsStatus s = attach_loop(loop, options);
-    if (s == NATS_OK) {
-        status = naq_conn_dial(&loop->nc, options, o, err);
-        if (status != NAQ_OK) goto done;
-        s = open_inbox(loop);
-    }
-    if (s != NATS_OK) {
-        status = naq_from_nats(err, s, 0, "hot connection");
-        goto done;
-    }
-    *out = loop;
-done:
-    natsOptions_Destroy(options);
-    if (status != NAQ_OK) naq_loop_close(loop, 0);
+    if (status == NAQ_OK)
+        *out = loop;
+    else
+        naq_loop_close(loop, 0);
     return status;
 }
 
@@ -213,8 +145,8 @@ typedef struct closing {
 
 static void *close_connection(void *arg) {
     closing *c = arg;
-    if (c->flush_ms > 0) (void)natsConnection_FlushTimeout(c->loop->nc, c->flush_ms);
-    natsConnection_Close(c->loop->nc);
+    if (c->flush_ms > 0) (void)natsConnection_FlushTimeout(nc_of(c->loop), c->flush_ms);
+    natsConnection_Close(nc_of(c->loop));
     atomic_store(&c->over, true);
     return NULL;
 }
@@ -223,30 +155,43 @@ static void close_and_read(naq_loop *loop, int64_t flush_ms) {
     closing c = {.loop = loop, .flush_ms = naq_loop_connected(loop) ? flush_ms : 0};
     pthread_t closer;
     if (pthread_create(&closer, NULL, close_connection, &c) != 0) {
-        natsConnection_Close(loop->nc);
+        natsConnection_Close(nc_of(loop));
         return;
     }
     while (!atomic_load(&c.over)) {
-        if (atomic_load(&loop->want_write)) natsConnection_ProcessWriteEvent(loop->nc);
+        if (atomic_load(&loop->line->want_write)) natsConnection_ProcessWriteEvent(nc_of(loop));
         struct epoll_event e[4];
         int n = epoll_wait(loop->epoll_fd, e, 4, 1);
         for (int i = 0; i < n; i++)
-            if (e[i].data.u32 == ON_SOCKET) natsConnection_ProcessReadEvent(loop->nc);
+            if (e[i].data.u32 == ON_SOCKET) natsConnection_ProcessReadEvent(nc_of(loop));
     }
     pthread_join(closer, NULL);
+}
+
+static void forget_kept(naq_loop *loop) {
+    while (loop->kept != NULL) {
+        kept *k = loop->kept;
+        loop->kept = k->next;
+        natsMsg_Destroy(k->m);
+        free(k);
+    }
+    loop->last_kept = &loop->kept;
+    loop->kept_bytes = 0;
 }
 
 void naq_loop_close(naq_loop *loop, int64_t flush_ms) {
     if (loop == NULL) return;
     bury_all(loop);
-    if (loop->nc != NULL) {
+    forget_kept(loop);
+    if (loop->line != NULL) {
         close_and_read(loop, flush_ms);
         natsSubscription_Destroy(loop->inbox);
-        natsConnection_Destroy(loop->nc);
-    } else {
-        let_go(loop); /* a connection that never was calls no "closed" */
     }
-    let_go(loop);
+    naq_lines_close(loop->lines); /* now nobody wakes us any more */
+    naq_line_free(loop->line);
+    if (loop->wake_fd >= 0) close(loop->wake_fd);
+    if (loop->epoll_fd >= 0) close(loop->epoll_fd);
+    free(loop);
 }
 
 naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *), void *ctx, naq_err *err) {
@@ -259,26 +204,23 @@ naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *), void *c
 }
 
 bool naq_loop_connected(naq_loop *loop) {
-    return natsConnection_Status(loop->nc) == NATS_CONN_STATUS_CONNECTED;
+    return natsConnection_Status(nc_of(loop)) == NATS_CONN_STATUS_CONNECTED;
 }
 
 bool naq_loop_closed(naq_loop *loop) {
-    return natsConnection_Status(loop->nc) == NATS_CONN_STATUS_CLOSED;
+    return atomic_load(&loop->lines->ended);
 }
 
 naq_status naq_loop_end(naq_loop *loop, naq_err *err) {
-    const char *text = NULL;
-    (void)natsConnection_GetLastError(loop->nc, &text);
-    bool refused = text != NULL && strcasestr(text, "auth") != NULL;
-    return naq_fail(err, refused ? NAQ_AUTH : NAQ_CONNECTION,
-                    "the connection is gone for good, reconnecting was given up: %s",
-                    text != NULL && text[0] != '\0' ? text : "no server came back in time");
+    *err = loop->lines->why;
+    if (err->status != NAQ_AUTH) err->status = NAQ_CONNECTION;
+    return err->status;
 }
 
 void naq_loop_info(naq_loop *loop, naq_server_info *out) {
     memset(out, 0, sizeof *out);
-    (void)natsConnection_GetConnectedServerId(loop->nc, out->id, sizeof out->id);
-    out->max_payload = natsConnection_GetMaxPayload(loop->nc);
+    (void)natsConnection_GetConnectedServerId(nc_of(loop), out->id, sizeof out->id);
+    out->max_payload = natsConnection_GetMaxPayload(nc_of(loop));
 }
 
 /* Publishing */
@@ -300,14 +242,15 @@ static naq_status publish(naq_loop *loop, const char *subject, uint32_t token, c
     reply_subject(loop, 'k', token, reply);
     natsStatus s;
     if (header == NULL) {
-        s = natsConnection_PublishRequest(loop->nc, subject, reply, data, (int)len);
+        s = natsConnection_PublishRequest(nc_of(loop), subject, reply, data, (int)len);
     } else {
         natsMsg *m = NULL;
         s = natsMsg_Create(&m, subject, reply, data, (int)len);
         if (s == NATS_OK) s = natsMsgHeader_Set(m, header, value);
-        if (s == NATS_OK) s = natsConnection_PublishMsg(loop->nc, m);
+        if (s == NATS_OK) s = natsConnection_PublishMsg(nc_of(loop), m);
         if (m != NULL) naq_loop_bury(loop, m);
     }
+    if (s == NATS_CONNECTION_CLOSED) return NAQ_OK; /* lost: as if it was, on its way */
     if (s != NATS_OK) return naq_from_nats(err, s, 0, "publish to %s", subject);
     loop->unsent++;
     return NAQ_OK;
@@ -331,23 +274,38 @@ bool naq_loop_ask(naq_loop *loop, const char *subject, uint32_t token, const voi
                   size_t len) {
     char reply[96];
     reply_subject(loop, 'a', token, reply);
-    if (natsConnection_PublishRequest(loop->nc, subject, reply, data, (int)len) != NATS_OK)
+    if (natsConnection_PublishRequest(nc_of(loop), subject, reply, data, (int)len) != NATS_OK)
         return false;
     loop->unsent++;
     return true;
 }
 
+static void keep(naq_loop *loop, const char *subject, const void *data, size_t len) {
+    kept *k = loop->kept_bytes + len <= KEPT_BYTES ? calloc(1, sizeof *k) : NULL;
+    if (k == NULL) return;
+    if (natsMsg_Create(&k->m, subject, NULL, data, (int)len) != NATS_OK) {
+        free(k);
+        return;
+    }
+    *loop->last_kept = k;
+    loop->last_kept = &k->next;
+    loop->kept_bytes += len + sizeof *k;
+}
+
 void naq_loop_send(naq_loop *loop, const char *subject, const void *data, size_t len) {
     /* A send that fails is an ack or a renewal that did not arrive: the lease ends and the job's
      * record decides, as after any lost ack. */
-    if (natsConnection_Publish(loop->nc, subject, data, (int)len) == NATS_OK) loop->unsent++;
+    natsStatus s = natsConnection_Publish(nc_of(loop), subject, data, (int)len);
+    if (s == NATS_OK) loop->unsent++;
+    if (s == NATS_CONNECTION_CLOSED) keep(loop, subject, data, len);
 }
 
 void naq_loop_pull(naq_loop *loop, const char *next_subject, uint32_t token, const char *request,
                    size_t len) {
     char reply[96];
     reply_subject(loop, 'p', token, reply);
-    if (natsConnection_PublishRequest(loop->nc, next_subject, reply, request, (int)len) == NATS_OK)
+    if (natsConnection_PublishRequest(nc_of(loop), next_subject, reply, request, (int)len) ==
+        NATS_OK)
         loop->unsent++;
 }
 
@@ -427,11 +385,11 @@ static void drain_inbox(naq_loop *loop) {
 /* The turn */
 
 static void write_now(naq_loop *loop) {
-    if (!atomic_load(&loop->want_write) || loop->waiting_to_send) return;
-    natsConnection_ProcessWriteEvent(loop->nc);
+    if (!atomic_load(&loop->line->want_write) || loop->waiting_to_send) return;
+    natsConnection_ProcessWriteEvent(nc_of(loop));
     loop->unsent = 0;
-    int fd = __atomic_load_n(&loop->socket_fd, __ATOMIC_ACQUIRE);
-    if (atomic_load(&loop->want_write) && fd >= 0) {
+    int fd = atomic_load(&loop->line->socket_fd);
+    if (atomic_load(&loop->line->want_write) && fd >= 0) {
         /* The kernel's buffer is full: let epoll tell when there is room. */
         struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.u32 = ON_SOCKET};
         loop->waiting_to_send = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, fd, &e) == 0;
@@ -440,7 +398,7 @@ static void write_now(naq_loop *loop) {
 
 static void room_to_send(naq_loop *loop) {
     loop->waiting_to_send = false;
-    int fd = __atomic_load_n(&loop->socket_fd, __ATOMIC_ACQUIRE);
+    int fd = atomic_load(&loop->line->socket_fd);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = ON_SOCKET};
     if (fd >= 0) (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, fd, &e);
     write_now(loop);
@@ -466,7 +424,7 @@ static void handle_events(naq_loop *loop, const struct epoll_event *e, int n) {
         } else {
             if (e[i].events & EPOLLOUT) room_to_send(loop);
             if (e[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-                natsConnection_ProcessReadEvent(loop->nc);
+                natsConnection_ProcessReadEvent(nc_of(loop));
                 drain_inbox(loop);
             }
         }
@@ -477,11 +435,27 @@ int64_t naq_loop_now(naq_loop *loop) {
     return loop->now_ms;
 }
 
-void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
-    if (!loop->has_thread) {
-        loop->thread = pthread_self();
-        loop->has_thread = true;
+/* The line was lost: nothing that was on its way arrives any more. */
+static void change_line(naq_loop *loop) {
+    naq_line *next = naq_line_take(loop->lines);
+    if (next == NULL) {
+        naq_lines_dial(loop->lines, loop->line);
+        return;
     }
+    natsSubscription_Destroy(loop->inbox);
+    loop->inbox = NULL;
+    naq_line_free(loop->line);
+    loop->line = next;
+    loop->waiting_to_send = false;
+    loop->unsent = 0;
+    if (open_inbox(loop) != NATS_OK) return; /* lost again already: over, or soon */
+    for (kept *k = loop->kept; k != NULL; k = k->next)
+        if (natsConnection_PublishMsg(next->nc, k->m) == NATS_OK) loop->unsent++;
+    forget_kept(loop);
+    loop->on.restored(loop->on.ctx);
+}
+
+void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     struct epoll_event e[8];
     /* Look without sleeping first: under load there is always something, and one write then
      * carries the whole turn's publishes. */
@@ -493,7 +467,7 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
             int64_t left = deadline_ms - naq_mono_ms();
             atomic_store(&loop->sleeping, true);
             /* What another thread did before it could see us asleep must be seen here. */
-            if ((atomic_load(&loop->want_write) && !loop->waiting_to_send) ||
+            if ((atomic_load(&loop->line->want_write) && !loop->waiting_to_send) ||
                 loop->on.busy(loop->on.ctx))
                 left = 0;
             n = epoll_wait(loop->epoll_fd, e, 8, left < 0 ? 0 : left > 60000 ? 60000 : (int)left);
@@ -505,12 +479,7 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     loop->now_ms = naq_mono_ms();
     if (n > 0) handle_events(loop, e, n);
 
-    unsigned restored = atomic_load(&loop->restored);
-    if (restored != loop->seen_restored) {
-        loop->seen_restored = restored;
-        loop->waiting_to_send = false;
-        loop->on.restored(loop->on.ctx);
-    }
+    if (atomic_load(&loop->line->over)) change_line(loop);
 }
 
 /* What was published is read by the server before the end of the interest: libnats sends both in

@@ -79,7 +79,8 @@ bool naq_loop_closed(naq_loop *loop); /* for good: no reconnect will come */
 naq_status naq_loop_end(naq_loop *loop, naq_err *err);
 void naq_loop_info(naq_loop *loop, naq_server_info *out);
 
-/* Publish with the answer asked for under token; expected_seq >= 0 adds the header
+/* Publish with the answer asked for under token (none comes, as of all in flight, when the
+ * connection is lost: see restored); expected_seq >= 0 adds the header
  * Nats-Expected-Last-Subject-Sequence. NAQ_TOO_LARGE, NAQ_CONNECTION. */
 naq_status naq_loop_publish(naq_loop *loop, const char *subject, uint32_t token,
                             int64_t expected_seq, const void *data, size_t len, naq_err *err);
@@ -89,7 +90,7 @@ naq_status naq_loop_publish_id(naq_loop *loop, const char *subject, uint32_t tok
 /* Ask for something whose whole answer is wanted. False: it was not sent. */
 bool naq_loop_ask(naq_loop *loop, const char *subject, uint32_t token, const void *data,
                   size_t len);
-/* Publish without an answer: acks, renewals, notices. */
+/* Publish without an answer: acks, renewals, notices. While the connection is lost it is kept. */
 void naq_loop_send(naq_loop *loop, const char *subject, const void *data, size_t len);
 /* Ask a consumer for messages; status messages come under token. */
 void naq_loop_pull(naq_loop *loop, const char *next_subject, uint32_t token, const char *request,

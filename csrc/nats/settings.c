@@ -121,11 +121,12 @@ void naq_conn_servers_public(const naq_conn_options *o, char *out, size_t size) 
     }
 }
 
-/* On one of libnats' threads. attempts counts rounds over all servers, from 1. The jitter keeps a
- * fleet from coming back in one wave. */
-static int64_t reconnect_delay(natsConnection *nc, int attempts, void *closure) {
-    (void)nc;
-    int64_t wait = (int64_t)(intptr_t)closure;
+static int64_t first_wait(const naq_conn_options *o) {
+    return o->reconnect_wait_ms > 0 ? o->reconnect_wait_ms : RECONNECT_WAIT_MS;
+}
+
+/* The jitter keeps a fleet from coming back in one wave. */
+static int64_t back_off(int64_t wait, int attempts) {
     int64_t most = wait > RECONNECT_WAIT_MAX_MS ? wait : RECONNECT_WAIT_MAX_MS;
     for (int i = 1; i < attempts && wait < most; i++)
         wait *= 2;
@@ -135,9 +136,19 @@ static int64_t reconnect_delay(natsConnection *nc, int attempts, void *closure) 
     return wait - wait * jitter / 2048; /* up to an eighth less */
 }
 
+/* On one of libnats' threads. attempts counts rounds over all servers, from 1. */
+static int64_t reconnect_delay(natsConnection *nc, int attempts, void *closure) {
+    (void)nc;
+    return back_off((int64_t)(intptr_t)closure, attempts);
+}
+
+int64_t naq_conn_backoff_ms(const naq_conn_options *o, int round) {
+    return back_off(first_wait(o), round);
+}
+
 static natsStatus set_plain(natsOptions *options, const naq_conn_options *o) {
     int64_t ping = o->ping_interval_ms > 0 ? o->ping_interval_ms : 20000;
-    int64_t wait = o->reconnect_wait_ms > 0 ? o->reconnect_wait_ms : RECONNECT_WAIT_MS;
+    int64_t wait = first_wait(o);
     natsStatus s = natsOptions_SetTimeout(options, naq_conn_timeout_of(o));
     if (s == NATS_OK) s = natsOptions_SetPingInterval(options, ping);
     if (s == NATS_OK)
