@@ -119,9 +119,10 @@ static int lnaq_sub_limit(lua_State *L) {
 
 static int lnaq_sub_drain(lua_State *L) {
     naq_sub *sub = check_sub(L);
+    int64_t ms = lnaq_check_ms(L, 2, -1);
     naq_err err;
     naq_status status = naq_sub_check(sub, &err);
-    return done(L, status == NAQ_OK ? naq_sub_drain(sub, &err) : status, &err);
+    return done(L, status == NAQ_OK ? naq_sub_drain(sub, ms, &err) : status, &err);
 }
 
 static int lnaq_sub_stats(lua_State *L) {

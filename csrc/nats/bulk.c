@@ -53,6 +53,7 @@ typedef struct slot {
     int64_t begun_ms;
     int64_t due_ms; /* when to send again unless an answer comes */
     int32_t wait_ms, backoff_ms;
+    bool tried;       /* handed to libnats */
     bool repeated;    /* a "duplicate" may be our own */
     bool once;        /* no Msg-Id: never sent again once it was sent */
     bool sent, lost;  /* of such a one: the connection broke after that */
@@ -159,6 +160,12 @@ static void back_off(naq_bulk *b, slot *s) {
 }
 
 static void send_slot(naq_bulk *b, slot *s) {
+    if (naq_conn_lost(b->conn)) { /* libnats' lock may be held as long as connecting takes */
+        back_off(b, s);
+        return;
+    }
+    s->repeated = s->tried;
+    s->tried = true;
     natsStatus status = natsConnection_PublishMsg(b->nc, s->m);
     if (status == NATS_OK && s->once) {
         s->sent = true;
@@ -308,7 +315,6 @@ static void tick(naq_bulk *b) {
         } else if (s->sent) {
             s->due_ms = s->begun_ms + b->budget_ms; /* lost, and still away */
         } else {
-            s->repeated = true;
             send_slot(b, s);
         }
     }
@@ -384,7 +390,7 @@ naq_status naq_bulk_push(naq_bulk *b, uint32_t index, const char *subject, const
     s->begun_ms = b->now_ms;
     s->wait_ms = ATTEMPT_MS;
     s->backoff_ms = BACKOFF_MS;
-    s->repeated = s->sent = s->lost = false;
+    s->tried = s->repeated = s->sent = s->lost = false;
     s->once = msg_id == NULL;
     s->asked_ms = 0;
     send_slot(b, s);

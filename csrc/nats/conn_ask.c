@@ -106,10 +106,11 @@ naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, 
 naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, size_t len,
                          const naq_conn_header *headers, size_t n, naq_err *err) {
     natsMsg *m = NULL;
+    naq_status status = NAQ_OK;
     atomic_store(&c->unsaid, true);
     natsStatus s = make_message(&m, subject, NULL, data, len, headers, n);
+    if (s == NATS_OK && naq_conn_lost(c) && naq_outbox_take(c, m, &status, err)) return status;
     if (s == NATS_OK) s = natsConnection_PublishMsg(c->nc, m);
-    naq_status status = NAQ_OK;
     if (s != NATS_OK) {
         naq_from_nats(err, s, 0, "publishing to %s", subject);
         status = explain(c, err);
@@ -120,6 +121,7 @@ naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, siz
 
 naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, size_t len,
                             naq_err *err) {
+    if (naq_conn_lost(c)) return naq_conn_send(c, subject, data, len, NULL, 0, err);
     atomic_store(&c->unsaid, true);
     natsStatus s = natsConnection_Publish(c->nc, subject, data != NULL ? data : "", (int)len);
     if (s == NATS_OK) return NAQ_OK;

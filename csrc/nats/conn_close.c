@@ -18,6 +18,7 @@ enum { CLOSE_FLUSH_MS = 1000 };
 
 void naq_conn_let_go(naq_conn *c) {
     if (atomic_fetch_sub(&c->holders, 1) > 1) return;
+    naq_outbox_clear(c);
     naq_events_destroy(&c->events);
     pthread_mutex_destroy(&c->closing);
     pthread_mutex_destroy(&c->mu);

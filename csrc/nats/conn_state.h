@@ -10,6 +10,7 @@
 #include "nats/events.h"
 #include "nats/inbox.h"
 #include "nats/mailbox.h"
+#include "nats/outbox.h"
 
 typedef enum naq_conn_end {
     NAQ_CONN_OPEN,
@@ -36,7 +37,8 @@ struct naq_conn {
     char denied[256];
     uint64_t denials;
     naq_mailbox *mailboxes; /* idle ones */
-    naq_grave *graves;      /* subscriptions ended by finalizers */
+    naq_grave *graves;      /* subscriptions that are over, or are to be */
+    naq_outbox outbox;      /* empty while it is not lost */
     naq_server_info known;  /* what the greeting of server known.id said */
     int cluster_size;
     naq_conn_counts counted; /* when it was last asked, and had its server */

@@ -36,7 +36,8 @@ static void on_disconnected(natsConnection *nc, void *closure) {
 static void on_reconnected(natsConnection *nc, void *closure) {
     naq_conn *c = closure;
     atomic_store(&c->max_payload, natsConnection_GetMaxPayload(nc));
-    atomic_store(&c->lost, false);
+    naq_outbox_send(c); /* from here on it is not lost any more */
+    naq_graves_settle(c);
     atomic_fetch_add(&c->reconnects, 1);
     naq_events_add(&c->events, NAQ_EVENT_RECONNECTED, loud(c, NAQ_INFO), "connected to %s again",
                    c->servers);

@@ -20,13 +20,22 @@ naq_status naq_subscribe(naq_conn *c, const char *subject, natsSubscription **ou
     return err->status;
 }
 
+/* On a lost connection the lock of libnats may be held for as long as connecting takes. */
+static bool put_off(naq_conn *c) {
+    return naq_conn_lost(c);
+}
+
 /* Unsubscribed first: then the reader does not find it any more. It may hold it still for the
  * message at hand; the PONG of a flush comes through the same reader, so after it that is over.
  * Without a PONG the connection is being closed or replaced, and with it the reader. */
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub) {
     naq_err ignored;
     if (sub == NULL) return;
-    naq_grave *old = naq_conn_graves_take(c);
+    if (put_off(c)) {
+        naq_unsubscribe_later(c, sub);
+        return;
+    }
+    naq_grave *old = naq_graves_take(c);
     if (natsSubscription_Unsubscribe(sub) == NATS_OK && !naq_conn_lost(c))
         (void)naq_conn_flush(c, FLUSH_MS, &ignored);
     natsSubscription_Destroy(sub);
@@ -36,10 +45,35 @@ void naq_unsubscribe(naq_conn *c, natsSubscription *sub) {
 void naq_unsubscribe_later(naq_conn *c, natsSubscription *sub) {
     if (sub == NULL) return;
     naq_grave *grave = malloc(sizeof *grave);
-    (void)natsSubscription_Unsubscribe(sub);
+    bool now = grave == NULL || !put_off(c);
+    if (now) (void)natsSubscription_Unsubscribe(sub);
     if (grave == NULL) return; /* out of memory: a leak is better than a crash of the reader */
     grave->sub = sub;
+    grave->ended = now;
     naq_conn_graves_put(c, grave);
+    if (!now && !put_off(c)) naq_graves_settle(c); /* it came back in between */
+}
+
+static void end_all(naq_grave *first) {
+    for (naq_grave *grave = first; grave != NULL; grave = grave->next) {
+        if (!grave->ended) (void)natsSubscription_Unsubscribe(grave->sub);
+        grave->ended = true;
+    }
+}
+
+naq_grave *naq_graves_take(naq_conn *c) {
+    naq_grave *all = naq_conn_graves_take(c);
+    end_all(all);
+    return all;
+}
+
+void naq_graves_settle(naq_conn *c) {
+    naq_grave *all = naq_graves_take(c);
+    while (all != NULL) {
+        naq_grave *grave = all;
+        all = grave->next;
+        naq_conn_graves_put(c, grave);
+    }
 }
 
 void naq_graves_free_all(naq_grave *first) {

@@ -13,16 +13,22 @@ naq_status naq_subscribe(naq_conn *c, const char *subject, natsSubscription **ou
  * destroyed a moment ago. NULL is fine. */
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub);
 
-/* The same for finalizers: never waits for the network. The subscription ends now, and its memory
- * goes with the next naq_unsubscribe() on this connection, or with the connection. NULL is fine. */
+/* The same for finalizers: never waits for the network. The subscription ends now, or, where the
+ * connection is lost, as soon as it is back; its memory goes with the next naq_unsubscribe() or
+ * naq_graves_free() on this connection, or with the connection. NULL is fine. */
 void naq_unsubscribe_later(naq_conn *c, natsSubscription *sub);
 
-/* A subscription that ended and may still be in the reader's hands. */
+/* A subscription that is over, or is to be, and may still be in the reader's hands. */
 typedef struct naq_grave {
     natsSubscription *sub;
+    bool ended;
     struct naq_grave *next;
 } naq_grave;
-void naq_graves_free_all(naq_grave *first); /* for conn.c: the connection is closed */
+/* Who is about to flush takes them before, and frees them after. */
+naq_grave *naq_graves_take(naq_conn *c);
+void naq_graves_free_all(naq_grave *first);
+/* For the conn files, on libnats' thread: c is connected again. */
+void naq_graves_settle(naq_conn *c);
 
 /* One of several requests. */
 typedef struct naq_ask {

@@ -146,9 +146,14 @@ naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const n
         return err->status;
     }
     naq_err ignored;
-    if (naq_conn_up(c) && naq_conn_flush(c, FLUSH_MS, &ignored) == NAQ_OK && refused_now(s, err)) {
-        naq_sub_close(s, false);
-        return err->status;
+    if (naq_conn_up(c)) {
+        naq_grave *old = naq_graves_take(c);
+        bool heard = naq_conn_flush(c, FLUSH_MS, &ignored) == NAQ_OK;
+        naq_graves_free_all(old);
+        if (heard && refused_now(s, err)) {
+            naq_sub_close(s, false);
+            return err->status;
+        }
     }
     *out = s;
     return NAQ_OK;
@@ -203,13 +208,23 @@ naq_status naq_sub_next(naq_sub *s, int64_t timeout_ms, naq_msg **m, naq_err *er
     }
 }
 
+/* What has to reach the server waits here for a lost connection, not for libnats' lock. */
+static naq_status await_server(naq_sub *s, int64_t ms, naq_err *err) {
+    if (ms > 0 && naq_conn_await(s->conn, ms) > 0) return NAQ_OK;
+    if (!naq_conn_lost(s->conn)) return NAQ_OK;
+    return naq_fail(err, NAQ_CONNECTION, "subscription to %s: the connection to %s is lost",
+                    s->subject, naq_conn_servers_peek(s->conn));
+}
+
 naq_status naq_sub_limit(naq_sub *s, int n, naq_err *err) {
+    if (await_server(s, FLUSH_MS, err) != NAQ_OK) return err->status;
     natsStatus status = natsSubscription_AutoUnsubscribe(s->sub, n);
     if (status == NATS_OK || !natsSubscription_IsValid(s->sub)) return NAQ_OK; /* ended before */
     return naq_from_nats(err, status, 0, "subscription to %s", s->subject);
 }
 
-naq_status naq_sub_drain(naq_sub *s, naq_err *err) {
+naq_status naq_sub_drain(naq_sub *s, int64_t timeout_ms, naq_err *err) {
+    if (await_server(s, timeout_ms < 0 ? FLUSH_MS : timeout_ms, err) != NAQ_OK) return err->status;
     natsStatus status = natsSubscription_Drain(s->sub);
     if (status == NATS_OK || !natsSubscription_IsValid(s->sub)) return NAQ_OK;
     return naq_from_nats(err, status, 0, "draining the subscription to %s", s->subject);

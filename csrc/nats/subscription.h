@@ -42,10 +42,12 @@ naq_status naq_sub_check(const naq_sub *s, naq_err *err);
  * timeout_ms -1: no limit. Not for one with a dispatcher. */
 naq_status naq_sub_next(naq_sub *s, int64_t timeout_ms, naq_msg **m, naq_err *err);
 
-/* End by itself once n messages have come, in all. */
+/* [blocks while the connection is lost, a moment] End by itself once n messages have come, in all.
+ * NAQ_CONNECTION: it did not come back. */
 naq_status naq_sub_limit(naq_sub *s, int n, naq_err *err);
-/* Ask the server for no more; what has come, or is on its way, can still be taken. */
-naq_status naq_sub_drain(naq_sub *s, naq_err *err);
+/* [blocks while the connection is lost, at most so long; -1: a moment] Ask the server for no more;
+ * what has come, or is on its way, can still be taken. NAQ_CONNECTION: it did not come back. */
+naq_status naq_sub_drain(naq_sub *s, int64_t timeout_ms, naq_err *err);
 
 typedef struct naq_sub_stats {
     int64_t delivered, dropped; /* taken by its owner, refused */

@@ -239,7 +239,7 @@ end
 --- has come, what was published has gone out, and the handle is closed. Messages that wait in subscriptions
 --- without a function are gone: take them before.
 ---@param seconds? number  nats.drain_timeout
----@return true? done, string? message, naq.Code? code  TIMEOUT; it is closed all the same
+---@return true? done, string? message, naq.Code? code  TIMEOUT, CONNECTION; it is closed all the same
 function Connection:drain(seconds)
   local handle = self:use(2)
   local deadline = core.mono() + (check_seconds(seconds, 2) or self.config.nats.drain_timeout)

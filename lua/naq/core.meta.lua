@@ -255,7 +255,7 @@ function sub:close() end
 ---@return table? message, string? m, string? code  TIMEOUT; CLOSED: it has ended; PERMISSION; CONNECTION
 function sub:next(seconds) end
 function sub:limit(n) end               ---@return true? done, string? m, string? code  ends after n in all
-function sub:drain() end                ---@return true? done, string? m, string? code
+function sub:drain(seconds) end         ---@return true? done, string? m, string? code  CONNECTION: lost, not back in time
 function sub:stats() end                ---@return {delivered: integer, dropped: integer, messages: integer, bytes: integer, active: boolean}
 ---@class naq.CoreDispatcher
 local dispatcher = {}

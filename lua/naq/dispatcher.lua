@@ -87,11 +87,11 @@ end
 --- Ask for no more messages and run what has come or is on its way, until nothing is left.
 ---@param deadline number  on the clock of core.mono()
 ---@param run_events fun(): integer
----@return true? done, string? message, naq.Code? code  TIMEOUT
+---@return true? done, string? message, naq.Code? code  TIMEOUT; CONNECTION: lost, and not back in time
 function Dispatcher:drain(deadline, run_events)
   for _, sub in pairs(self.subs) do
     if not sub.closed and not sub.draining then
-      local done, why, code = sub:drain()
+      local done, why, code = sub:drain(math.max(deadline - core.mono(), 0))
       if not done then return nil, why, code end
     end
   end

@@ -205,7 +205,10 @@ function JetStream:pull_subscribe(subj, opts)
   end
   local forget
   if not opts.durable then
-    forget = function() api.call(core, "CONSUMER.DELETE", ("%s.%s"):format(stream, info.name), nil, 1) end
+    forget = function() -- a server that is away forgets it by itself, a minute after the last fetch
+      if core:status() ~= "connected" then return end
+      api.call(core, "CONSUMER.DELETE", ("%s.%s"):format(stream, info.name), nil, 1)
+    end
   end
   local sub
   sub, message, code = pull_subscription.open(self.connection, stream, info.name, forget)

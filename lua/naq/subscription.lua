@@ -120,9 +120,14 @@ end
 
 --- Ask for no more; what has come, or is on its way, can still be taken: next() answers CLOSED after the
 --- last one.
----@return true? done, string? message, naq.Code? code
-function Subscription:drain()
-  local done, why, code = use(self, 2):drain()
+---@param seconds? number  how long to wait for a connection that is lost: 2
+---@return true? done, string? message, naq.Code? code  CONNECTION
+function Subscription:drain(seconds)
+  local core = use(self, 2)
+  if seconds ~= nil and not (type(seconds) == "number" and seconds >= 0 and seconds < 1e6) then
+    error("a number of seconds expected", 2)
+  end
+  local done, why, code = core:drain(seconds)
   if done then self.draining = true end
   return done, why, code
 end

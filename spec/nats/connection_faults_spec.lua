@@ -53,6 +53,18 @@ describe("a connection", function()
       max_outstanding_pings = 1,
       connection_timeout = 3,
     }))
+    local same = { reused = naq.connection(conn.config), drained = naq.connection(conn.config) }
+    local subs = {}
+    for i = 1, 4 do
+      subs[i] = assert(conn:subscribe("mute." .. i))
+    end
+    assert(same.drained:subscribe("mute.fn", function() end))
+    local window = conn:jetstream()
+    assert(window:add_stream("MUTE", { subjects = { "stored" } }))
+    assert(window:publish_async("stored", "0"))
+    assert(window:await(5))
+    local other = server:connect() -- hears what was published, once the server is back
+    local heard = assert(other:subscribe("heard"))
     local lost
     conn:on("disconnected", function() lost = true end)
     server:freeze() -- the kernel still accepts connections for it
@@ -69,6 +81,21 @@ describe("a connection", function()
       status = function() return conn:status() == "connected" or nil end,
       stats = function() return conn:stats() == nil or nil end,
       test = function() return (naq.test_connection({ servers = server.url, connection_timeout = 0.3 })) end,
+      publish = function()
+        for i = 1, 1000 do
+          assert(conn:publish("heard", tostring(i)))
+        end
+      end,
+      publish_async = function() return assert(window:publish_async("stored", "1")) == nil or nil end,
+      close_subscription = function() return subs[1]:close() end,
+      unsubscribe = function() return subs[2]:unsubscribe() == nil or nil end,
+      collect = function()
+        subs[3] = nil
+        collectgarbage()
+        collectgarbage()
+      end,
+      drain = function() return same.drained:drain(0.3) end,
+      close = function() return same.reused:close() end,
     }) do
       local begin = core.mono()
       assert.is_nil(call(), name)
@@ -77,8 +104,40 @@ describe("a connection", function()
     end
     server:thaw()
     eventually(function() return conn:health(1).ok end, 20, "the reconnect")
+    for i = 1, 1000 do
+      assert.equal(tostring(i), assert(heard:next(5)).data)
+    end
+    assert.equal(1, (window:await(10)))
+    assert.equal(2, window:stream_info("MUTE").state.messages)
+    for _, ended in ipairs({ "mute.1", "mute.2", "mute.3", "mute.fn" }) do
+      eventually(function() return select(3, other:request(ended, "", 1)) == "CONNECTION" end, 5, "nobody at " .. ended)
+    end
+    assert.equal("TIMEOUT", select(3, other:request("mute.4", "", 0.1))) -- still there
+    other:close()
     conn:close()
     naq.close_connections(server.url)
+    server:stop()
+  end)
+
+  it("keeps no more than 8 MB for a server that is away", function()
+    local server = nats.start({ jetstream = false })
+    local conn = assert(naq.connection({ servers = server.url }))
+    server:kill()
+    eventually(function() return conn:status() == "reconnecting" end)
+    local data, kept, message, code = ("x"):rep(100000), 0, nil, nil
+    repeat
+      local done
+      done, message, code = conn:publish("much", data)
+      kept = kept + (done and 1 or 0)
+    until not done
+    assert.equal(83, kept)
+    assert.equal("CONNECTION", code)
+    assert.truthy(message:find("no more than 8 MB", 1, true), message)
+    assert.equal("TOO_LARGE", select(3, conn:publish("much", ("x"):rep(2e6))))
+    server:restart()
+    assert(conn:flush(10))
+    assert.is_true(conn:publish("much", data))
+    conn:close()
     server:stop()
   end)
 end)

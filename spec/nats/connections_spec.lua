@@ -361,4 +361,38 @@ describe("naq.close_all()", function()
     server:stop()
     other:stop()
   end)
+
+  it("leaves nothing of them behind, once what was made with them is closed", function()
+    local server = nats.start()
+    local function memory()
+      collectgarbage()
+      collectgarbage()
+      local f = assert(io.open("/proc/self/status"))
+      local kb = tonumber(f:read("*a"):match("VmRSS:%s*(%d+)"))
+      f:close()
+      return kb
+    end
+    local function round()
+      local conn = assert(naq.connection({ servers = server.url }))
+      local js = conn:jetstream()
+      assert(js:ensure_stream("CLOSED", { subjects = { "closed" } }))
+      local taken, called = assert(conn:subscribe("x")), assert(conn:subscribe("y", function() end))
+      assert(js:publish_async("closed", "x"))
+      assert(js:await(5))
+      naq.close_all()
+      taken:close()
+      called:close()
+      conn:close()
+    end
+    for _ = 1, 20 do
+      round()
+    end
+    local before = memory()
+    for _ = 1, 100 do
+      round()
+    end
+    local grown = memory() - before -- 5 MB, when a round leaves its connection behind
+    if not os.getenv("LD_PRELOAD") then assert.is_true(grown < 2500, grown .. " KB") end
+    server:stop()
+  end)
 end)
