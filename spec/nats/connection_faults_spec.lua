@@ -124,13 +124,15 @@ describe("a connection", function()
     local conn = assert(naq.connection({ servers = server.url }))
     server:kill()
     eventually(function() return conn:status() == "reconnecting" end)
-    local data, kept, message, code = ("x"):rep(100000), 0, nil, nil
+    local data, kept = ("x"):rep(100000), 0
+    local message, code
     repeat
       local done
       done, message, code = conn:publish("much", data)
       kept = kept + (done and 1 or 0)
     until not done
-    assert.equal(83, kept)
+    -- The first ones may have come to libnats, which keeps 8 MB more.
+    assert.is_true(kept >= 83 and kept <= 167, kept)
     assert.equal("CONNECTION", code)
     assert.truthy(message:find("no more than 8 MB", 1, true), message)
     assert.equal("TOO_LARGE", select(3, conn:publish("much", ("x"):rep(2e6))))
