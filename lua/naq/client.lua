@@ -5,7 +5,9 @@ local config = require("naq.config")
 local core = require("naq.core")
 local dead_letter = require("naq.dead_letter")
 local errors = require("naq.errors")
+local explain = require("naq.explain")
 local job = require("naq.job")
+local jobs = require("naq.jobs")
 local jetstream_api = require("naq.jetstream_api")
 local queue = require("naq.queue")
 local results = require("naq.results")
@@ -164,6 +166,33 @@ end
 function Client:cancel_job(handle)
   local done, message, code = cancel.job(self:use(2), handle)
   return done, message, code
+end
+
+--- What job:explain() does.
+---@param handle naq.Job
+---@return naq.Explanation? explanation, string? message, naq.Code? code
+function Client:explain_job(handle)
+  local explanation, message, code = explain.job(self:use(2), handle)
+  return explanation, message, code
+end
+
+--- The first jobs that match: what runs, what waits on queues, what waits for its time, then what has ended,
+--- the latest first.
+---@param filter? {queue: string?, state: string?, limit: integer?}  limit: 100
+---@return naq.JobInfo[]? jobs, string? message, naq.Code? code
+function Client:jobs(filter)
+  local list, message, code = jobs.list(self:use(2), filter, 2)
+  return list, message, code
+end
+
+--- All jobs that match, however many, in that order:
+---   for info, message, code in client:each_job({ state = "failed" }) do ... end
+--- When the server cannot be read the last round has false, message, code.
+---@param filter? {queue: string?, state: string?}
+---@return fun(): naq.JobInfo|false|nil, string?, naq.Code?
+function Client:each_job(filter)
+  local each = jobs.each(self:use(2), filter, 2)
+  return each
 end
 
 --- The dead letters: jobs that were given up. Methods: list, each, show, retry, discard, count, purge.

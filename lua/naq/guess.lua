@@ -81,7 +81,9 @@ function guess.queues(client, id)
     add(name)
   end
   local last = tonumber(state.last_seq)
-  if state.messages > 0 then sample(client, stream, tonumber(state.first_seq), last, guess.time_of(id), add) end
+  if state.messages > 0 then
+    sample(client, stream, tonumber(state.first_seq), last, guess.time_of(id), add)
+  end
   local page
   page, message, code = jetstream_api.call(client.conn, "CONSUMER.NAMES", stream, { offset = 0 })
   if not page then return nil, message, code end

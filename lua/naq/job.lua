@@ -75,6 +75,13 @@ function Job:cancel()
   return done, message, code
 end
 
+--- Why the job is not running: { id, state, queue, reasons = { { code, message, ... }, ... } }.
+---@return naq.Explanation? explanation, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
+function Job:explain()
+  local explanation, message, code = self.client:use(2):explain_job(self)
+  return explanation, message, code
+end
+
 local function unsupported(what)
   return function() return nil, what .. " is not supported by this version", errors.UNSUPPORTED end
 end

@@ -1,5 +1,5 @@
 -- lookup.lua -- one job found by its id: its record, else its message on a queue or in the delayed
--- store, else nothing. Ends in the state, or in everything known (`naq job show`).
+-- store, else nothing.
 --
 -- A job moves while it is looked for (queue -> record, delayed store -> queue), always by writing to the
 -- new place before it leaves the old one. So a look that finds nothing is repeated once before it counts.
@@ -81,7 +81,9 @@ function lookup.subject_ending(client, stream, kind, id)
   return info.subject
 end
 
-local function pending(stream, data, info)
+--- What a message on a queue is, as far as it says itself: whether it runs is the workers' to say.
+---@return naq.Found
+function lookup.pending(stream, data, info)
   local queue, priority = info.subject:match("([^.]+)%.([^.]+)%.[^.]+$")
   return {
     state = "pending",
@@ -99,14 +101,15 @@ end
 local function at(client, stream, subject)
   local data, info, code = stored(client, stream, subject)
   if not data then return nil, info, code end
-  return pending(stream, data, info)
+  return lookup.pending(stream, data, info)
 end
 
 -- What was stored behind a sequence: cheap, whatever stands before it.
 local function behind(client, stream, subject, seq)
   local found, message, code = client.conn:get_msg(stream, seq + 1, subject)
   if found then
-    return pending(stream, found.data, { subject = found.subject, seq = found.seq, time = found.timestamp })
+    local info = { subject = found.subject, seq = found.seq, time = found.timestamp }
+    return lookup.pending(stream, found.data, info)
   end
   if nowhere(code) then return nil end
   return nil, message, code
@@ -146,6 +149,15 @@ local function in_delayed_store(client, id)
   local stream = client.prefix .. "_delayed"
   local data, info, code = stored(client, stream, ("%s.d.*.%s"):format(client.prefix, id))
   if not data then return nil, info, code end
+  return lookup.delayed(stream, data, info)
+end
+
+--- What a message in the delayed store is.
+---@param stream string
+---@param data string
+---@param info {seq: integer, time: number, headers: table<string, string>?}
+---@return naq.Found
+function lookup.delayed(stream, data, info)
   local payload, headers = decoded(data), info.headers or {}
   local queue, priority = (headers["Naq-To"] or ""):match("^([^.]+)%.([^.]+)$")
   local due = tonumber(headers["Naq-Due"])
@@ -278,7 +290,7 @@ function lookup.delayed_by_queue(client)
     return nil, message, code
   end
   if count > MOST_READ then return nil end
-  local subjects, done = {}, nil
+  local subjects, done = {}
   done, message, code = jetstream_api.each_subject(client.conn, stream, filter, function(subject)
     subjects[#subjects + 1] = subject
   end)
@@ -292,63 +304,6 @@ function lookup.delayed_by_queue(client)
     if queue then counts[queue] = (counts[queue] or 0) + 1 end
   end
   return counts
-end
-
--- The payload of a dead letter, for its args.
-local function dead_letter_payload(client, id, queue)
-  if not queue then return nil end
-  local subject = ("%s.f.%s.%s"):format(client.prefix, queue, id)
-  local letter = decoded((stored(client, client.prefix .. "_failed", subject)))
-  return letter and type(letter.payload) == "table" and letter.payload or nil
-end
-
-local function known(value)
-  if value == core.null then return nil end
-  return value
-end
-
---- Everything known about a job, in the shape of `naq job show --json`; absent: not known.
----@param client naq.Client
----@param id string
----@param hint? {queue: string?, priority: string?}
----@return table? shown, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED, INVALID
-function lookup.find(client, id, hint)
-  if not core.valid_id(id) then
-    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(id)), errors.INVALID
-  end
-  local found, message, code = lookup.locate(client, id, hint)
-  if not found then return nil, message, code end
-  local record = found.record or {}
-  local payload = found.payload
-  if found.state == "failed" then payload = dead_letter_payload(client, id, found.queue) end
-  payload = payload or {}
-  local runner = found.runner or record
-  local attempts = known(record.attempts) or known(payload.attempts)
-  local shown = {
-    id = id,
-    job = known(record.job) or known(payload.job),
-    queue = found.queue,
-    priority = found.priority,
-    state = found.state,
-    attempt = known(runner.attempt) or known(payload.attempt),
-    max_retries = known(record.max_retries) or known(payload.max_retries),
-    enqueued_at = known(record.enqueued_at) or known(payload.enqueued_at) or found.stored_at,
-    run_at = found.due,
-    started_at = known(runner.started_at),
-    finished_at = known(record.finished_at),
-    worker = known(runner.worker),
-    args = payload.args,
-    error = known(record.error),
-    attempts = attempts,
-    attempts_cut = known(record.attempts_cut) or known(payload.attempts_cut),
-  }
-  if found.state == "completed" then shown.result = record.result end
-  if found.payload and not shown.attempt then shown.attempt = 1 end
-  if not shown.error and type(attempts) == "table" and #attempts > 0 then
-    local last = attempts[#attempts]
-    shown.error = { code = last.code, message = last.message, traceback = last.traceback }
-  end
-  return shown
 end
 
 return lookup

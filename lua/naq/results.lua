@@ -1,5 +1,6 @@
 -- results.lua -- what became of a job: its state, its end, its result. Works on handles (job.lua).
 local core = require("naq.core")
+local details = require("naq.details")
 local errors = require("naq.errors")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
@@ -26,7 +27,7 @@ end
 ---@param handle naq.Job
 ---@return table? info, string? message, naq.Code? code
 function Results:info(handle)
-  local info, message, code = lookup.find(self.client, handle.id, handle)
+  local info, message, code = details.find(self.client, handle.id, handle)
   return info, message, code
 end
 

@@ -7,7 +7,7 @@ local naq = support.naq
 local unpack = table.unpack or unpack -- luacheck: ignore
 
 local COMMANDS = {
-  "worker", "enqueue", "job show", "job result", "job retry", "failed list",
+  "worker", "enqueue", "job list", "job show", "job result", "job explain", "job cancel", "job retry", "failed list",
   "failed show", "failed retry", "failed discard", "queue list", "queue stats", "queue purge", "workers",
   "server", "run", "doctor", "connections scan", "purge", "list-workers",
   "schedule list", "schedule add", "schedule show", "schedule modify", "schedule pause", "schedule resume",

@@ -16,7 +16,7 @@ local COMMANDS = {
   { "worker", "serve queues: run the jobs on them", "naq.cli.worker" },
   { "enqueue", "put a job on a queue", "naq.cli.enqueue" },
   { "job", "jobs: their state, their result, ending them, running them again", "naq.cli.job",
-    group = { "show", "result", "cancel", "retry" } },
+    group = { "list", "show", "result", "explain", "cancel", "retry" } },
   {
     "queue",
     "queues: list, count, look at, pause, limit, empty",

@@ -1,5 +1,5 @@
--- `naq job`: one job by its id: `show` everything that is known about it, `result` what it
--- returned, `retry` it.
+-- `naq job`: `list` jobs; one by its id: `show` everything that is known about it, `result` what it returned,
+-- `explain` why it does not run, `cancel` it, `retry` it.
 
 local exit = require("naq.cli.exit")
 local output = require("naq.cli.output")
@@ -105,6 +105,98 @@ function job.show.run(args)
       output.object(KEYS, found)
     else
       print_job(found)
+    end
+  end)
+end
+
+local LISTED = {
+  "id", "job", "queue", "priority", "state", "attempt", "max_retries", "enqueued_at", "run_at", "started_at",
+  "finished_at", "worker", "args", "result", "error", "attempts", "attempts_cut",
+}
+
+local function moment_of(row)
+  return output.time(row.finished_at or row.run_at or row.started_at or row.enqueued_at)
+end
+
+local COLUMNS = {
+  { title = "ID", value = function(row) return row.id end },
+  { title = "JOB", value = function(row) return row.job end, cut = true },
+  { title = "QUEUE", value = function(row) return row.queue end, cut = true },
+  {
+    title = "STATE",
+    value = function(row) return row.state end,
+    style = function(row) return STATE_STYLES[row.state] end,
+  },
+  { title = "ATTEMPT", value = function(row) return attempt_of(row) end },
+  { title = "WHEN", value = moment_of },
+}
+
+-- Lines of a table are aligned so many at a time: the list may be longer than fits into memory.
+local ROWS = 500
+local LIMIT = 100
+
+job.list = {
+  summary = "the jobs, what runs first, then what waits, then what has ended",
+  description = [[
+    Lists jobs: what runs, what waits on queues, what waits for its time, then what has ended, the
+    latest first. WHEN is when it ended, begins, began or was enqueued.]],
+  usage = "[-q QUEUE] [--state STATE] [--limit N]",
+  options = {
+    { "-q --queue", "QUEUE", doc = "only of this queue" },
+    { "--state", "STATE", doc = "only in this state: running, pending, retry, scheduled, completed, failed, "
+      .. "cancelled" },
+    { "--limit", "N", convert = parser.count, doc = ("at most so many (%d)"):format(LIMIT) },
+  },
+  example = "naq job list -q mail --state failed --limit 20",
+}
+
+function job.list.run(args)
+  return session.with(args, function(client)
+    local rows, count, limit = {}, 0, args.limit or LIMIT
+    local function flush()
+      if #rows > 0 then output.table(COLUMNS, rows) end
+      rows = {}
+    end
+    local each = exit.guard(args.command, function()
+      return client:each_job({ queue = args.queue, state = args.state })
+    end)
+    for row, message, code in each do
+      if row == false then exit.fail(message, code) end
+      count = count + 1
+      if args.json then
+        output.object(LISTED, row)
+      else
+        rows[#rows + 1] = row
+        if #rows == ROWS then flush() end
+      end
+      if count == limit then break end
+    end
+    flush()
+    if count == 0 and not args.json then output.line("no jobs") end
+  end)
+end
+
+job.explain = {
+  summary = "why a job is not running",
+  description = [[
+    Says why a job is not running: its queue is paused or served by nobody, a limit is reached, its time
+    has not come, it is being retried, others stand before it, the worker that had it is gone.]],
+  usage = "ID",
+  arguments = { ID },
+  example = "naq job explain 01jd0k3c9m5q8w2x7z4v6b1n3t",
+}
+
+function job.explain.run(args)
+  check_id(args)
+  return session.with(args, function(client)
+    local told = exit.check(exit.check(client:job(args.id)):explain())
+    if args.json then
+      output.object({ "id", "state", "queue", "reasons" }, told)
+      return
+    end
+    output.line(told.id, ": ", output.style(told.state, STATE_STYLES[told.state]))
+    for _, reason in ipairs(told.reasons) do
+      output.line("  ", reason.message, " (", reason.code, ")")
     end
   end)
 end

@@ -1,0 +1,98 @@
+-- details.lua -- everything known about a job, in the shape of `naq job show --json`.
+local core = require("naq.core")
+local errors = require("naq.errors")
+local lookup = require("naq.lookup")
+
+local details = {}
+
+-- The payload of a dead letter, for its args.
+local function dead_letter_payload(client, id, queue)
+  if not queue then return nil end
+  local subject = ("%s.f.%s.%s"):format(client.prefix, queue, id)
+  local text = client.conn:last_msg(client.prefix .. "_failed", subject)
+  local letter = text and core.decode(text)
+  return type(letter) == "table" and type(letter.payload) == "table" and letter.payload or nil
+end
+
+local function known(value)
+  if value == core.null then return nil end
+  return value
+end
+
+---@class naq.JobInfo   as `naq job show --json`; absent: not known
+---@field id string
+---@field job string?
+---@field queue string?
+---@field priority string?
+---@field state string
+---@field attempt integer?
+---@field max_retries integer?
+---@field enqueued_at number?
+---@field run_at number?
+---@field started_at number?
+---@field finished_at number?
+---@field worker string?
+---@field args any
+---@field result any
+---@field error {code: string, message: string, traceback: string?}?
+---@field attempts table[]?
+---@field attempts_cut integer?
+
+--- What was found of a job, in the shape that is shown.
+---@param id string
+---@param found naq.Found
+---@return naq.JobInfo
+function details.of(id, found)
+  local record = found.record or {}
+  local payload = found.payload
+  if found.state == "cancelled" then payload = known(record.payload) end
+  payload = type(payload) == "table" and payload or {}
+  local runner = found.runner or record
+  local attempts = known(record.attempts) or known(payload.attempts)
+  local shown = {
+    id = id,
+    job = known(record.job) or known(payload.job),
+    queue = found.queue,
+    priority = found.priority,
+    state = found.state,
+    attempt = known(runner.attempt) or known(payload.attempt),
+    max_retries = known(record.max_retries) or known(payload.max_retries),
+    enqueued_at = known(record.enqueued_at) or known(payload.enqueued_at) or found.stored_at,
+    run_at = found.due,
+    started_at = known(runner.started_at),
+    finished_at = known(record.finished_at),
+    worker = known(runner.worker),
+    args = payload.args,
+    error = known(record.error),
+    attempts = attempts,
+    attempts_cut = known(record.attempts_cut) or known(payload.attempts_cut),
+  }
+  if found.state == "completed" then shown.result = record.result end
+  if found.payload and not shown.attempt then shown.attempt = 1 end
+  if not shown.error and type(attempts) == "table" and #attempts > 0 then
+    local last = attempts[#attempts]
+    shown.error = { code = last.code, message = last.message, traceback = last.traceback }
+  end
+  return shown
+end
+
+--- Everything known about a job by its id.
+---@param client naq.Client
+---@param id string
+---@param hint? {queue: string?, priority: string?}
+---@return naq.JobInfo? shown, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED, INVALID
+function details.find(client, id, hint)
+  if not core.valid_id(id) then
+    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(id)), errors.INVALID
+  end
+  local found, message, code = lookup.locate(client, id, hint)
+  if not found then return nil, message, code end
+  local shown = details.of(id, found)
+  if found.state == "failed" then
+    local payload = dead_letter_payload(client, id, found.queue)
+    shown.args = payload and payload.args
+  end
+  return shown
+end
+
+return details
