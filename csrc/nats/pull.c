@@ -17,7 +17,8 @@ enum {
     HEARTBEAT_MS = 15000,
     SILENCE_MS = 2 * HEARTBEAT_MS + 1000,
     LATE_MS = 1000,
-    QUIET_MS = 250
+    QUIET_MS = 250,
+    EMPTY_MS = 20
 };
 
 void naq_pull_init(naq_pull *p, naq_loop *loop, uint16_t index, const char *stream,
@@ -34,9 +35,8 @@ static uint32_t token(const naq_pull *p) {
     return (uint32_t)p->index << 20 | (p->epoch & 0xFFFFF);
 }
 
-void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
-    if (p->credit * 2 > want || want <= 0 || p->missing || now_ms < p->quiet_until_ms) return;
-    int batch = want - p->credit;
+void naq_pull_more(naq_pull *p, int batch, int64_t now_ms) {
+    if (batch <= 0 || p->missing || now_ms < p->quiet_until_ms) return;
     int64_t span_ms = p->span_ms > 0 ? p->span_ms : EXPIRES_MS;
     char request[128];
     int n = snprintf(request, sizeof request, "{\"batch\":%d,\"expires\":%lld", batch,
@@ -50,6 +50,20 @@ void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
     p->credit += batch;
     p->asked_ms = now_ms;
     p->expires_ms = now_ms + span_ms;
+}
+
+void naq_pull_want(naq_pull *p, int want, int64_t now_ms) {
+    if (p->credit * 2 <= want) naq_pull_more(p, want - p->credit, now_ms);
+}
+
+static int64_t found_empty_at(const naq_pull *p) {
+    int64_t since = p->asked_ms > p->delivered_ms ? p->asked_ms : p->delivered_ms;
+    return since + EMPTY_MS;
+}
+
+int64_t naq_pull_waiting(naq_pull *p, int64_t now_ms) {
+    if (p->credit > 0 && p->pending > 0 && now_ms >= found_empty_at(p)) p->pending = 0;
+    return p->pending;
 }
 
 void naq_pull_delivered(naq_pull *p, int64_t pending, int64_t now_ms) {
@@ -106,6 +120,7 @@ static int64_t silent_at(const naq_pull *p) {
 }
 
 bool naq_pull_tick(naq_pull *p, int64_t now_ms) {
+    (void)naq_pull_waiting(p, now_ms);
     if (p->credit == 0 || now_ms < silent_at(p)) return false;
     /* Once may be a lost 408; twice in a row and nobody may be there at all. */
     bool again = ++p->silences > 1;
@@ -117,6 +132,7 @@ bool naq_pull_tick(naq_pull *p, int64_t now_ms) {
 }
 
 int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms) {
+    if (p->credit > 0 && p->pending > 0 && found_empty_at(p) > now_ms) return found_empty_at(p);
     if (p->credit > 0) return silent_at(p);
     return p->quiet_until_ms > now_ms ? p->quiet_until_ms : INT64_MAX;
 }

@@ -37,6 +37,12 @@ void naq_pull_init(naq_pull *p, naq_loop *loop, uint16_t index, const char *stre
 
 /* Have `want` messages under way: asks for more when credit is under half of it. */
 void naq_pull_want(naq_pull *p, int want, int64_t now_ms);
+/* Ask for so many more, whatever is under way. */
+void naq_pull_more(naq_pull *p, int batch, int64_t now_ms);
+
+/* How many are known to wait at the server. An ask that brought nothing for a moment has shown that
+ * none does, whatever the last message said: others have had them. */
+int64_t naq_pull_waiting(naq_pull *p, int64_t now_ms);
 
 /* A message came; pending is what its reply subject says is left. */
 void naq_pull_delivered(naq_pull *p, int64_t pending, int64_t now_ms);

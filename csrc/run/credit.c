@@ -2,6 +2,7 @@
 #include "run/credit.h"
 
 #include "nats/envelope.h"
+#include "run/slot.h"
 
 enum { WINDOW_MS = 100, PARKED_MS = 250, BRISK_MS = 10 };
 
@@ -55,14 +56,40 @@ bool naq_credit_brisk(const naq_credit *c, int64_t now_ms) {
     return now_ms - c->ran_ms < BRISK_MS;
 }
 
-void naq_credit_share(naq_pull *pulls, int n, int want, int64_t now_ms) {
+/* Few: one by one, in the order in which threads take them (slot.h), so that a worker with few
+ * threads and slow jobs fetches a high one whenever there is one. Of several queues each in turn.
+ */
+static void share_few(naq_credit *c, naq_pull *pulls, int n, int want, int64_t now_ms) {
+    for (int i = 0; i < n; i++)
+        if (!pulls[i].gated && pulls[i].pending > 0) want -= pulls[i].credit;
+    while (want-- > 0) {
+        const naq_priority *order = naq_turn_order(++c->turns);
+        naq_pull *chosen = NULL;
+        int queues = n / NAQ_PRIORITIES;
+        for (int k = 0; k < NAQ_PRIORITIES * queues && chosen == NULL; k++) {
+            int queue = (int)((c->turns + (unsigned)k) % (unsigned)queues);
+            naq_pull *p = &pulls[queue * NAQ_PRIORITIES + (int)order[k / queues]];
+            if (!p->gated && p->pending > p->credit) chosen = p;
+        }
+        if (chosen == NULL) return;
+        int before = chosen->credit;
+        naq_pull_more(chosen, 1, now_ms);
+        if (chosen->credit == before) return; /* it cannot be asked now */
+    }
+}
+
+void naq_credit_share(naq_credit *c, naq_pull *pulls, int n, int want, int64_t now_ms) {
     if (want <= 0) return;
     int total = 0;
     for (int i = 0; i < n; i++)
-        if (pulls[i].pending > 0 && !pulls[i].gated) total += WEIGHTS[i % NAQ_PRIORITIES];
+        if (!pulls[i].gated && pulls[i].pending > 0) total += WEIGHTS[i % NAQ_PRIORITIES];
+    bool few = want < total;
     for (int i = 0; i < n; i++) {
         if (pulls[i].gated) continue;
-        int share = pulls[i].pending > 0 ? want * WEIGHTS[i % NAQ_PRIORITIES] / total : 1;
-        naq_pull_want(&pulls[i], share > 1 ? share : 1, now_ms);
+        if (pulls[i].pending == 0)
+            naq_pull_want(&pulls[i], 1, now_ms);
+        else if (!few)
+            naq_pull_want(&pulls[i], want * WEIGHTS[i % NAQ_PRIORITIES] / total, now_ms);
     }
+    if (few) share_few(c, pulls, n, want, now_ms);
 }

@@ -21,6 +21,7 @@ typedef struct naq_credit {
     int64_t ran_ms;     /* when one last came back */
     int64_t parked_ms;  /* since when more wait than the prefetch allows; 0: not so */
     bool waiting;       /* jobs wait for a thread */
+    unsigned turns;
 } naq_credit;
 
 /* n jobs came back. */
@@ -39,8 +40,9 @@ int64_t naq_credit_deadline(const naq_credit *c, int64_t now_ms);
 bool naq_credit_brisk(const naq_credit *c, int64_t now_ms);
 
 /* Divide `want` over the consumers (three a queue, by priority): most to the high ones that have
- * something pending, one to every other as a probe, so that whatever comes first finds a waiting
- * pull. Gated ones (gate.h) are left out. */
-void naq_credit_share(naq_pull *pulls, int n, int want, int64_t now_ms);
+ * something pending, one to every other that has nothing as a probe, so that whatever comes first
+ * finds a waiting pull. Where it is too little for a share of each, what is taken first is asked
+ * for first. Gated ones (gate.h) are left out. */
+void naq_credit_share(naq_credit *c, naq_pull *pulls, int n, int want, int64_t now_ms);
 
 #endif

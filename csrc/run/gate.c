@@ -1,12 +1,7 @@
 /* gate.c -- admission of jobs of one queue. */
 #include "run/gate.h"
 
-enum {
-    HOLD_MS = 100,
-    STALE_MS = 20, /* an ask that brings nothing in this time found nothing */
-    STARTS_MS = 1000,
-    LOW_FIRST_EVERY = 8
-};
+enum { HOLD_MS = 100, STARTS_MS = 1000 };
 
 static int least(int a, int b) {
     return a < b ? a : b;
@@ -88,27 +83,18 @@ naq_slot *naq_gate_stale(naq_gate *g, int64_t now_ms) {
     return NULL;
 }
 
-/* What is known to wait at a priority. An ask without an answer has shown that nothing does,
- * whatever the last message said: other workers have had it. */
-static int64_t waiting(naq_pull *p, int64_t now_ms) {
-    if (p->credit > 0 && p->pending > 0 && now_ms - p->asked_ms >= STALE_MS &&
-        now_ms - p->delivered_ms >= STALE_MS)
-        p->pending = 0;
-    return p->pending;
-}
-
 static int64_t backlog(naq_gate *g, int64_t now_ms) {
     int64_t n = 0;
     for (int p = 0; p < NAQ_PRIORITIES; p++)
-        n += waiting(&g->pulls[p], now_ms);
+        n += naq_pull_waiting(&g->pulls[p], now_ms);
     return n;
 }
 
 /* Whose turn it is, of the priorities of which more wait than were asked for; -1: of none. */
 static int choose(naq_gate *g, const int asked[NAQ_PRIORITIES]) {
-    bool low_first = ++g->turns % LOW_FIRST_EVERY == 0;
+    const naq_priority *order = naq_turn_order(++g->turns);
     for (int i = 0; i < NAQ_PRIORITIES; i++) {
-        int p = low_first ? NAQ_PRIORITIES - 1 - i : i;
+        int p = order[i];
         if (g->pulls[p].pending > asked[p]) return p;
     }
     return -1;
@@ -124,7 +110,8 @@ static void ask(naq_gate *g, int n, int64_t now_ms) {
     for (int p; under_way < n && (p = choose(g, asked)) >= 0; under_way++)
         asked[p]++;
     for (int p = 0; p < NAQ_PRIORITIES; p++)
-        if (asked[p] > g->pulls[p].credit) naq_pull_want(&g->pulls[p], asked[p], now_ms);
+        if (g->pulls[p].pending > 0)
+            naq_pull_more(&g->pulls[p], asked[p] - g->pulls[p].credit, now_ms);
 }
 
 /* One of each priority of which nothing is known to wait. */
@@ -176,8 +163,6 @@ int64_t naq_gate_deadline(const naq_gate *g, int64_t now_ms) {
     for (int p = 0; p < NAQ_PRIORITIES; p++) {
         if (g->held[p] != NULL && g->held[p]->received_ms + HOLD_MS < at)
             at = g->held[p]->received_ms + HOLD_MS;
-        if (g->pulls[p].credit > 0 && g->pulls[p].pending > 0 && now_ms + STALE_MS < at)
-            at = now_ms + STALE_MS;
     }
     return at;
 }

@@ -7,8 +7,8 @@
  *                                   held until its slot and start are leased, or given back
  *
  * So no job is fetched ahead of a limit that is scarce, none waits here while another worker could
- * run it, and an idle queue costs nothing. Asked for is, of what is known to wait, the highest
- * priority, every eighth time the lowest, as in slot.c. */
+ * run it, and an idle queue costs nothing. Asked for is, of what is known to wait, what a
+ * thread would take first (naq_turn_order). */
 #ifndef NAQ_RUN_GATE_H
 #define NAQ_RUN_GATE_H
 

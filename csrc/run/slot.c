@@ -8,7 +8,9 @@
 #include <string.h>
 
 enum {
-    LOW_FIRST_EVERY = 8,
+    TURNS = 8,
+    NORMAL_TURN = 4,
+    LOW_TURN = 0,
     WAKE_EVERY = 16, /* done slots that are worth a wake-up of the I/O thread */
     KEEP_RECORD_BYTES = 4096
 };
@@ -105,16 +107,20 @@ static naq_slot *pop(naq_slots *s, naq_priority p) {
     return slot;
 }
 
+const naq_priority *naq_turn_order(unsigned turn) {
+    static const naq_priority HIGH[] = {NAQ_HIGH, NAQ_NORMAL, NAQ_LOW},
+                              NORMAL[] = {NAQ_NORMAL, NAQ_HIGH, NAQ_LOW},
+                              LOW[] = {NAQ_LOW, NAQ_NORMAL, NAQ_HIGH};
+    turn %= TURNS;
+    return turn == LOW_TURN ? LOW : turn == NORMAL_TURN ? NORMAL : HIGH;
+}
+
 static naq_slot *next_locked(naq_slots *s) {
     if (s->n_ready == 0 || atomic_load(&s->alone)) return NULL;
+    const naq_priority *order = naq_turn_order(++s->turns);
     naq_slot *slot = NULL;
-    if (++s->turns % LOW_FIRST_EVERY == 0) {
-        for (int p = NAQ_PRIORITIES - 1; p >= 0 && slot == NULL; p--)
-            slot = pop(s, (naq_priority)p);
-    } else {
-        for (int p = 0; p < NAQ_PRIORITIES && slot == NULL; p++)
-            slot = pop(s, (naq_priority)p);
-    }
+    for (int i = 0; i < NAQ_PRIORITIES && slot == NULL; i++)
+        slot = pop(s, order[i]);
     s->running++;
     return slot;
 }

@@ -83,7 +83,7 @@ typedef struct naq_slots {
     int takers; /* threads waiting in take */
     int running;
     bool closed;
-    unsigned turns; /* jobs taken: every eighth looks at the low priorities first */
+    unsigned turns; /* jobs taken */
     naq_slot *done_head, *done_tail;
     atomic_int n_done;
     atomic_int unsettled; /* given back, and what became of them is not stored yet */
@@ -112,8 +112,12 @@ naq_slot *naq_slots_done(naq_slots *s);
 /* No more will be offered: takers wake and get NULL once nothing is ready. */
 void naq_slots_shut(naq_slots *s);
 
-/* A Lua thread: the next job, high first; every eighth time low first, so that it never starves.
- * Waits. NULL: there will be no more. */
+/* Which priority is looked at first in this turn, and which after it: of eight turns six begin with
+ * high, one with normal and one with low. So high goes first, and nothing ever starves, whatever
+ * comes in at the others. */
+const naq_priority *naq_turn_order(unsigned turn);
+
+/* A Lua thread: the next job, in the order of the turn. Waits. NULL: there will be no more. */
 naq_slot *naq_slots_take(naq_slots *s);
 /* A Lua thread gives a slot back and gets the next one in the same breath, NULL when nothing is
  * ready right now. *wake: it is time to wake the I/O thread. */

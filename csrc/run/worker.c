@@ -379,7 +379,7 @@ static void want_more(naq_worker *w, int64_t now) {
     if (want > room) want = room;
     if (w->o.max_jobs > 0 && want > w->o.max_jobs - w->begun)
         want = (int)(w->o.max_jobs - w->begun);
-    naq_credit_share(w->pulls, w->n_pulls, want, now);
+    naq_credit_share(&w->credit, w->pulls, w->n_pulls, want, now);
     naq_worker_gates_want(w, takers - ready < want ? takers - ready : want, want, now);
 }
 
