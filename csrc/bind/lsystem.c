@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "base/surroundings.h"
 #include "base/tempdir.h"
 #include "base/traceparent.h"
 
@@ -47,6 +48,26 @@ static int lnaq_valid_traceparent(lua_State *L) {
     size_t n = 0;
     const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &n) : NULL;
     lua_pushboolean(L, s != NULL && naq_traceparent_valid(s, n));
+    return 1;
+}
+
+/* core.surroundings{ path, ... } -> a text that is equal while environment and files are; nil where
+ * none tells. */
+static int lnaq_surroundings(lua_State *L) {
+    enum { MOST = 8 };
+    const char *paths[MOST];
+    luaL_checktype(L, 1, LUA_TTABLE);
+    size_t n = lua_rawlen(L, 1);
+    luaL_argcheck(L, n <= MOST, 1, "at most 8 paths");
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, (int)i + 1);
+        luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, 1, "paths are strings");
+        paths[i] = lua_tostring(L, -1); /* held by the table */
+        lua_pop(L, 1);
+    }
+    uint64_t mark;
+    if (!naq_surroundings_mark(paths, n, &mark)) return 0;
+    lua_pushlstring(L, (const char *)&mark, sizeof mark);
     return 1;
 }
 
@@ -307,6 +328,7 @@ static const luaL_Reg SYSTEM[] = {
     {"valid_id", lnaq_valid_id},
     {"valid_traceparent", lnaq_valid_traceparent},
     {"bytes", lnaq_bytes},
+    {"surroundings", lnaq_surroundings},
     {"now", lnaq_now},
     {"mono", lnaq_mono},
     {"sleep", lnaq_sleep},

@@ -36,6 +36,19 @@ local function read(path)
   return text or ""
 end
 
+--- Where the configuration file may be, in this order.
+---@param named string?
+---@param getenv fun(name: string): string?
+---@return string[]
+function config_file.places(named, getenv)
+  if named then return { named } end
+  local places = { "./naq.yaml" }
+  local home = getenv("HOME")
+  if home and home ~= "" then places[2] = home .. "/.naq/config.yaml" end
+  places[#places + 1] = "/etc/naq/config.yaml"
+  return places
+end
+
 --- The configuration file: the one that is named, else the first that exists.
 ---@param named string?
 ---@param getenv fun(name: string): string?
@@ -46,11 +59,7 @@ function config_file.find(named, getenv)
     if not text then return named, nil, message or "there is no such file" end
     return named, text
   end
-  local places = { "./naq.yaml" }
-  local home = getenv("HOME")
-  if home and home ~= "" then places[2] = home .. "/.naq/config.yaml" end
-  places[#places + 1] = "/etc/naq/config.yaml"
-  for _, path in ipairs(places) do
+  for _, path in ipairs(config_file.places(nil, getenv)) do
     local text, message = read(path)
     if text or message then return path, text, message end
   end

@@ -4,6 +4,7 @@
 -- The forms that call a function give the connection back whatever happens in it, and let its error pass
 -- through as it was raised.
 local config = require("naq.config")
+local config_memory = require("naq.config_memory")
 local connection = require("naq.connection")
 local core = require("naq.core")
 local errors = require("naq.errors")
@@ -22,7 +23,7 @@ end
 -- What another connection was opened with (conn.config) needs no reading again.
 local function resolve(given, level)
   if type(given) == "table" and given.sources and given.nats then return given end
-  local resolved, message, code = config.resolve(given, level + 1)
+  local resolved, message, code = config_memory.resolve(given, level + 1)
   if not resolved then return nil, message, code end
   local applied
   applied, message, code = config.apply_logging(resolved)

@@ -100,6 +100,11 @@ function core.default_signals() end
 --- "64MB" -> 67108864 (KB, MB, GB, TB are powers of 1024); nil for what is no amount.
 ---@return number?
 function core.bytes(text) end
+--- Equal texts while no environment variable and none of these files has changed; nil when a file was
+--- changed a moment ago, and may be again unseen.
+---@param paths string[]
+---@return string?
+function core.surroundings(paths) end
 function core.setenv(name, value) end   -- nil removes it
 --- Overwrite a secret where it stands among this process's arguments, which anybody can list.
 ---@param text string

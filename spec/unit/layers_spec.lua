@@ -42,7 +42,7 @@ local LUA_ROWS = {
   { "enqueue_options", "recurrence" },
   { "schedule_record" },
   { "declarations" },
-  { "bucket", "kv_watcher" },
+  { "bucket", "config_memory", "kv_watcher" },
   { "dispatcher", "kv", "pull_subscription" },
   { "jetstream_streams", "jetstream_messages", "jetstream_consumers" },
   { "jetstream" },
