@@ -78,20 +78,17 @@ key("queues.configs.*.concurrency", {
   type = "integer",
   min = 1,
   computed = "no limit",
-  later = "limits of a queue",
   doc = "jobs of this queue that run at the same time, on all workers together",
 })
 key("queues.configs.*.rate_limit", {
   type = { "number", "string" },
   check = quantity.rate_problem,
   computed = "no limit",
-  later = "limits of a queue",
   doc = "jobs of this queue that start, a second (100) or as 100/s, 600/m, 1000/h",
 })
 key("queues.configs.*.paused", {
   type = "boolean",
   computed = "false",
-  later = "pausing queues",
   doc = "whether the queue takes jobs and starts none",
 })
 

@@ -70,12 +70,13 @@ queues:
   prefix: shop
   ack_wait: 21
   configs:
-    slow: {ack_wait: 77, paused: false}
+    slow: {ack_wait: 77}
     orders: {max_retries: 0}
 workers:
   concurrency: 3
   heartbeat_interval: 7
   ttl: 33
+dashboard: {port: 9090}
 results:
   ttl: 3600
 logging:
@@ -156,7 +157,7 @@ logging:
 
   it("is told of when it sets what this version does not use", function()
     local text = read(folder .. "/naq.log")
-    local expected = "configuration: queues.configs.slow.paused (file ./naq.yaml:9) has no effect: "
+    local expected = "configuration: dashboard.port (file ./naq.yaml:15) has no effect: "
     assert.truthy(text:find(expected, 1, true), text)
   end)
 
