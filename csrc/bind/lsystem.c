@@ -25,6 +25,7 @@
 #include "base/arguments.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/listing.h"
 #include "base/log.h"
 #include "base/surroundings.h"
 #include "base/tempdir.h"
@@ -68,6 +69,28 @@ static int lnaq_surroundings(lua_State *L) {
     uint64_t mark;
     if (!naq_surroundings_mark(paths, n, &mark)) return 0;
     lua_pushlstring(L, (const char *)&mark, sizeof mark);
+    return 1;
+}
+
+/* The .lua files below a directory: where jobs are looked for. */
+static int lnaq_lua_files(lua_State *L) {
+    const char *dir = luaL_checkstring(L, 1);
+    naq_buf paths = {0};
+    naq_err err;
+    naq_status status = naq_list_files(dir, ".lua", &paths, &err);
+    if (status == NAQ_OK) lua_pushlstring(L, paths.len > 0 ? paths.data : "", paths.len);
+    naq_buf_free(&paths);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
+    size_t left;
+    const char *at = lua_tolstring(L, -1, &left);
+    lua_newtable(L);
+    for (int i = 1; left > 0; i++) {
+        size_t n = strlen(at) + 1;
+        lua_pushlstring(L, at, n - 1);
+        lua_rawseti(L, -2, i);
+        at += n;
+        left -= n;
+    }
     return 1;
 }
 
@@ -327,6 +350,7 @@ static const luaL_Reg SYSTEM[] = {
     {"new_id", lnaq_new_id},
     {"valid_id", lnaq_valid_id},
     {"valid_traceparent", lnaq_valid_traceparent},
+    {"lua_files", lnaq_lua_files},
     {"bytes", lnaq_bytes},
     {"surroundings", lnaq_surroundings},
     {"now", lnaq_now},

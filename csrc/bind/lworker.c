@@ -1,12 +1,10 @@
-/* lworker.c -- core.worker: options in, a worker out; and the directories of job files. Lua 5.4
- * only. */
+/* lworker.c -- core.worker: options in, a worker out. Lua 5.4 only. */
 #include "bind/lworker.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/listing.h"
 #include "bind/lcodec.h"
 #include "bind/lconn.h"
 #include "bind/lmodule.h"
@@ -189,26 +187,5 @@ int lnaq_worker_new(lua_State *L) {
     read_settings(L, h, &o);
     naq_err err;
     if (naq_worker_open(&h->worker, &o, &err) != NAQ_OK) return lnaq_fail(L, &err);
-    return 1;
-}
-
-int lnaq_lua_files(lua_State *L) {
-    const char *dir = luaL_checkstring(L, 1);
-    naq_buf paths = {0};
-    naq_err err;
-    naq_status status = naq_list_files(dir, ".lua", &paths, &err);
-    if (status == NAQ_OK) lua_pushlstring(L, paths.len > 0 ? paths.data : "", paths.len);
-    naq_buf_free(&paths);
-    if (status != NAQ_OK) return lnaq_fail(L, &err);
-    size_t left;
-    const char *at = lua_tolstring(L, -1, &left);
-    lua_newtable(L);
-    for (int i = 1; left > 0; i++) {
-        size_t n = strlen(at) + 1;
-        lua_pushlstring(L, at, n - 1);
-        lua_rawseti(L, -2, i);
-        at += n;
-        left -= n;
-    }
     return 1;
 }

@@ -6,7 +6,4 @@
 
 int lnaq_worker_new(lua_State *L);
 
-/* core.lua_files(dir): the job files below a directory, relative to it, sorted. */
-int lnaq_lua_files(lua_State *L);
-
 #endif

@@ -73,6 +73,7 @@ static naq_trial *start(const naq_reload *r) {
     if (t == NULL) return NULL;
     t->vm = *r->vm;
     t->vm.code = &t->code;
+    t->vm.policies = NULL; /* the worker's, which may be gone; they prove nothing about files */
     t->loop = r->loop;
     t->refs = 1;
     pthread_mutex_init(&t->mu, NULL);

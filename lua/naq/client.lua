@@ -19,6 +19,7 @@ local workers = require("naq.workers")
 ---@field prefix string
 ---@field results naq.Results
 ---@field closed boolean
+---@field now (fun(): number)?  a clock of its own, for times that jobs wait for
 local Client = {}
 Client.__index = Client
 Client.__name = "naq.Client"
@@ -45,6 +46,14 @@ end
 function client.open(resolved)
   local conn, message, code = core.connect(config.connect_options(resolved))
   if not conn then return nil, message, code end
+  return client.over(conn, resolved)
+end
+
+--- A client on a connection, or on what stands for one (testing_conn.lua).
+---@param conn naq.CoreConn
+---@param resolved naq.Config
+---@return naq.Client
+function client.over(conn, resolved)
   local self = setmetatable({
     conn = conn,
     config = resolved,

@@ -105,11 +105,13 @@ end
 
 --- The time that the job is put off to; nil: none, or one that has come.
 ---@param opts naq.EnqueueOptions
+---@param now? fun(): number  core.now
 ---@return number? due  epoch seconds
-function enqueue_options.due(opts)
-  if opts.delay and opts.delay > 0 then return core.now() + opts.delay end
+function enqueue_options.due(opts, now)
+  now = now or core.now
+  if opts.delay and opts.delay > 0 then return now() + opts.delay end
   local due = opts.at and moment.seconds(opts.at)
-  return due and due > core.now() and due or nil
+  return due and due > now() and due or nil
 end
 
 return enqueue_options

@@ -5,6 +5,7 @@
 --
 -- An error in any of them is the job's. A job in a worker without hooks pays nothing for them.
 local core = require("naq.core")
+local describe = require("naq.failure").describe
 
 local hooks = {}
 
@@ -45,21 +46,6 @@ local Caught = {}
 
 local function keep(err) return setmetatable({ err = err, traceback = debug.traceback("", 2) }, Caught) end
 
-local function field(t, name)
-  local value = rawget(t, name)
-  if type(value) == "string" or type(value) == "number" then return tostring(value) end
-  return nil
-end
-
--- As the core tells an error (csrc/run/vm.c).
-local function described(err)
-  if type(err) == "string" or type(err) == "number" then return tostring(err), "JOB_ERROR" end
-  if type(err) == "table" then
-    return field(err, "message") or "error without a message", field(err, "code") or "JOB_ERROR"
-  end
-  return ("(error value of type %s)"):format(type(err)), "JOB_ERROR"
-end
-
 -- Memory errors come without a handler's word.
 local function raised(caught)
   if getmetatable(caught) == Caught then return caught.err, caught.traceback end
@@ -68,20 +54,20 @@ end
 
 local function raise_again(caught)
   local err, traceback = raised(caught)
-  local message, code = described(err)
+  local message, code = describe(err)
   error({ message = message, code = code, traceback = (traceback or ""):gsub("^\n", "") }, 0)
 end
 
 -- ok, result, or false, message, code: what after hooks are told.
 local function told(got, marks)
-  if not got[1] then return false, described((raised(got[2]))) end
+  if not got[1] then return false, describe((raised(got[2]))) end
   local first, second, third = got[2], got[3], got[4]
   if first ~= nil and first == marks.snooze then
     return false, ("snoozed for %g s"):format(second), "SNOOZED"
   end
   if first ~= nil and first == marks.discard then return false, second or "discarded", "DISCARDED" end
   if first == nil and second ~= nil then
-    local message, code = described(second)
+    local message, code = describe(second)
     return false, message, type(third) == "string" and third or code
   end
   return true, first
@@ -130,7 +116,7 @@ local function followed(inner, after, marks)
       if not fine and ok and not failure then
         failure = caught
       elseif not fine then
-        local message = described((raised(caught)))
+        local message = describe((raised(caught)))
         core.log("error", ("job %s: an after hook failed as well: %s"):format(tostring(job.id), message))
       end
     end

@@ -98,6 +98,15 @@ function job_files.load(files, dirs, sources, globals)
   definitions.take() -- of whatever was required before; they are no job file's
   hooks.take()
   definitions.strict = true
+  local ok, message = pcall(self._load_all, self, files, dirs)
+  definitions.strict = false
+  if ok then return self end
+  definitions.take()
+  hooks.take()
+  error(message, 0)
+end
+
+function JobFiles:_load_all(files, dirs)
   for _, dir in ipairs(dirs) do
     package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(dir, dir, package.path)
   end
@@ -107,13 +116,12 @@ function job_files.load(files, dirs, sources, globals)
     end
   end
   for _, dir in ipairs(once(dirs)) do
-    local found, message = sources:list(dir)
+    local found, message = self.sources:list(dir)
     if not found then error(message, 0) end
     for _, path in ipairs(found) do
       self:_load(dir .. "/" .. path, (path:gsub("%.lua$", ""):gsub("/", ".")))
     end
   end
-  return self
 end
 
 return job_files

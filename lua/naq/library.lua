@@ -43,7 +43,7 @@ end
 
 --- A table of all globals with the library's tables guarded, for the environments of job files; and the
 --- function to call when they are loaded.
----@return table globals, fun() seal
+---@return table globals, fun(strings_too: boolean?) seal  also what getmetatable("") answers
 function library.open()
   local sealed = false
   local function writable() return not sealed end
@@ -52,13 +52,14 @@ function library.open()
     globals[name] = value
   end
   for _, name in ipairs(TABLES) do
-    globals[name] = guard(_G[name], name, writable)
-    guards[globals[name]] = name
+    if _G[name] then globals[name] = guard(_G[name], name, writable) end
+    if _G[name] then guards[globals[name]] = name end
   end
   globals.rawset = guarded_rawset(guards, writable)
 
-  local function seal()
+  local function seal(strings_too)
     sealed = true
+    if not strings_too then return end
     -- What getmetatable("") answers from here on.
     local strings = debug.getmetatable("")
     local fields = setmetatable({ __index = globals.string }, { __index = strings })

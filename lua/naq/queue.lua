@@ -88,7 +88,7 @@ function Queue:put(name, args, opts, level)
     if not opts then return nil, message, code end
     if opts.queue and opts.queue ~= self.name then self = client:queue_at(opts.queue, level + 1) end
     priority, id, fields = opts.priority or "normal", opts.id, enqueue_options.fields(opts)
-    due = enqueue_options.due(opts)
+    due = enqueue_options.due(opts, client.now)
     if id then
       local free
       free, message, code = id_is_free(self, id)
@@ -209,7 +209,7 @@ local function prepare_all(self, list, level)
           priority = priority,
           id = checked.id,
           fields = enqueue_options.fields(checked),
-          due = enqueue_options.due(checked),
+          due = enqueue_options.due(checked, self.client.now),
           class = target.classes[priority],
         }
       else

@@ -25,7 +25,7 @@ local function entry(job, options, host)
   return {
     fn,
     own,
-    info.isvararg or info.nparams > 1,
+    info.nparams == nil or info.isvararg or info.nparams > 1, -- Lua 5.1 does not tell
     options.result_ttl,
     options.max_retries or job_policy.DEFAULTS.max_retries,
     job_policy.ceilings(options, host.limits) or false,
@@ -90,6 +90,67 @@ local function policies_of(configured, in_nats)
   return policies
 end
 
+---@class naq.Runner
+---@field entries table<string, table>              jobs by name, see entry()
+---@field on_queues table<string, table>             the same by queue, where one has a policy of its own
+---@field decide fun(name, queue, payload_text, attempt, message, code): number?, integer
+---        the delay before the next attempt, nil when there is none; the number of retries
+---@field sandboxed fun(name: string, queue: string): table?, string?  a job for a payload that asks for it
+
+--- The jobs of a state. Raises with file and line.
+---@param told table  {files, dirs, limits, policies}
+---@param from naq.Sources
+---@param globals table  of the job files
+---@param marks {snooze: any, discard: any}
+---@param random? fun(): number  for the jitter of retries
+---@return naq.Runner
+function runner.build(told, from, globals, marks, random)
+  local loaded = job_files.load(told.files, told.dirs, from, globals)
+  local host = {
+    limits = told.limits,
+    sandboxed = sandboxer(told.dirs, from),
+    hooks = loaded.hooks,
+    marks = marks,
+  }
+  local self = { entries = {}, on_queues = {} }
+  local entries, on_queues = self.entries, self.on_queues
+  for name, job in pairs(loaded.jobs) do
+    entries[name] = entry(job, job.options, host)
+  end
+  local retry = require("naq.retry")
+  local policies = told.policies or {}
+  for queue, settings in pairs(policies) do
+    on_queues[queue] = entries_on_queue(entries, settings, host)
+  end
+
+  function self.decide(name, queue, payload_text, number, message, code)
+    local payload = core.decode(payload_text)
+    local known = entries[name]
+    local policy, ignored = retry.resolve(payload, known and known.options, policies[queue])
+    if ignored then
+      core.log("warning", ("job %s: its payload is not followed in part: %s"):format(name, ignored))
+    end
+    if not retry.applies(policy, number, message, code) then return nil, policy.max_retries end
+    return retry.delay(policy, number, random), policy.max_retries
+  end
+
+  local in_sandbox = {}
+  function self.sandboxed(name, queue)
+    local known = (on_queues[queue] or entries)[name]
+    local found = in_sandbox[known]
+    if not found then
+      local options = setmetatable({ sandbox = true }, { __index = known.options })
+      local ok, made = pcall(entry, known.job, options, host)
+      if not ok then return nil, made end
+      found = made
+      in_sandbox[known] = found
+    end
+    return found
+  end
+
+  return self
+end
+
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
 --- of a job's second argument, the jobs by queue and name where a queue has a policy of its own, the
 --- function that finds a job for a payload that asks for the sandbox, and the sources as read when asked for.
@@ -105,49 +166,10 @@ function runner.open(text, snooze, discard, cancelled, snapshot, in_nats)
   local globals, seal = library.open()
   local from = sources.new(snapshot)
   from:install()
-  local loaded = job_files.load(told.files, told.dirs, from, globals)
-  local host = {
-    limits = told.limits,
-    sandboxed = sandboxer(told.dirs, from),
-    hooks = loaded.hooks,
-    marks = { snooze = snooze, discard = discard },
-  }
-  local entries = {}
-  for name, job in pairs(loaded.jobs) do
-    entries[name] = entry(job, job.options, host)
-  end
+  told.policies = policies_of(told.policies, in_nats)
+  local built = runner.build(told, from, globals, { snooze = snooze, discard = discard })
   hooks.seal()
-  seal()
-  local retry = require("naq.retry")
-  local policies, on_queues = policies_of(told.policies, in_nats), {}
-  for queue, settings in pairs(policies) do
-    on_queues[queue] = entries_on_queue(entries, settings, host)
-  end
-
-  local function decide(name, queue, payload_text, number, message, code)
-    local payload = core.decode(payload_text)
-    local known = entries[name]
-    local policy, ignored = retry.resolve(payload, known and known.options, policies[queue])
-    if ignored then
-      core.log("warning", ("job %s: its payload is not followed in part: %s"):format(name, ignored))
-    end
-    if not retry.applies(policy, number, message, code) then return nil, policy.max_retries end
-    return retry.delay(policy, number), policy.max_retries
-  end
-
-  local in_sandbox = {}
-  local function sandboxed(name, queue)
-    local known = (on_queues[queue] or entries)[name]
-    local found = in_sandbox[known]
-    if not found then
-      local options = setmetatable({ sandbox = true }, { __index = known.options })
-      local ok, made = pcall(entry, known.job, options, host)
-      if not ok then return nil, made end
-      found = made
-      in_sandbox[known] = found
-    end
-    return found
-  end
+  seal(true)
 
   local client
   local attempts = attempt.class({
@@ -161,7 +183,8 @@ function runner.open(text, snooze, discard, cancelled, snapshot, in_nats)
       return client, message, code
     end,
   })
-  return entries, decide, attempts, next(on_queues) and on_queues or nil, sandboxed, from:settle()
+  local on_queues = next(built.on_queues) and built.on_queues or nil
+  return built.entries, built.decide, attempts, on_queues, built.sandboxed, from:settle()
 end
 
 return runner

@@ -51,7 +51,7 @@ local function tables(globals)
   for name, fields in pairs(LIBRARIES) do
     local real = {}
     for _, field in ipairs(fields) do
-      real[field] = _G[name][field]
+      real[field] = (_G[name] or {})[field] -- Lua 5.1 (naq.testing) lacks some
     end
     globals[name] = library.guard(real, name, never)
     guards[globals[name]] = true

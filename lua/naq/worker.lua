@@ -40,8 +40,10 @@ for name, declared in pairs(WORKER) do
   ALL[name] = declared
 end
 
--- The retry policy among the settings of each queue, where there are any.
-local function queue_policies(configs)
+--- The policy among the settings of each queue, where there are any.
+---@param configs table<string, table>?
+---@return table<string, table>
+function worker.policies(configs)
   local found = {}
   for name, settings in pairs(configs or {}) do
     for option, value in pairs(settings) do
@@ -150,7 +152,7 @@ function worker.new(given, level)
       files = core.array(files),
       dirs = core.array(dirs),
       config = resolved,
-      policies = queue_policies(resolved.queues.configs),
+      policies = worker.policies(resolved.queues.configs),
       limits = { timeout = resolved.workers.timeout, memory_limit = resolved.workers.memory_limit },
     }),
     prefix = resolved.queues.prefix,

@@ -32,7 +32,7 @@ local LUA_ROWS = {
   { "connection_holder" },
   { "connection_scan" },
   { "errors", "moment", "quantity", "server_urls", "version" },
-  { "options", "pattern", "yaml" },
+  { "failure", "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
   { "policy", "config_table_nats", "message", "subject", "jetstream_schema", "event_handlers" },
   { "config_table", "service_registry" },
@@ -59,6 +59,9 @@ local LUA_ROWS = {
   { "attempt", "library", "sources" }, -- from here on: what runs jobs
   { "job_files", "sandbox" },
   { "runner" }, -- entered by the core in a worker's states; hands its jobs a client
+  { "testing_asserts", "testing_conn", "testing_run", "testing_server" },
+  { "testing_store" },
+  { "testing" },
   { "cli.exit" },
   { "cli.help", "cli.local_server", "cli.moment", "cli.output" },
   { "cli.parser" },
