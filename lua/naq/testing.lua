@@ -51,7 +51,9 @@ function extra:run() return self:use(2).store:run() end
 ---@param seconds number
 ---@return integer attempts
 function extra:advance(seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then error("a number of seconds from 0 expected", 2) end
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    error("a number of seconds from 0 expected", 2)
+  end
   return self:use(2).store:advance(seconds)
 end
 

@@ -61,7 +61,8 @@ end)
 naq.after(function(job, ok, result, code)
   note(job, nil, "after 1")
   if noted(job) then
-    write(job, ("after 1 %s %s %s | %s"):format(tostring(ok), tostring(result), tostring(code), table.concat(job.notes, ", ")))
+    local seen = table.concat(job.notes, ", ")
+    write(job, ("after 1 %s %s %s | %s"):format(tostring(ok), tostring(result), tostring(code), seen))
   end
 end)
 naq.after(function(job, ok, result, code)

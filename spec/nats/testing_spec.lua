@@ -96,7 +96,8 @@ describe("naq.testing", function()
     it("ends in failures as a worker does", function()
       for name, expected in pairs({
         breaks = { "broken", "JOB_ERROR", "failed" }, refuses = { "away", "GONE", "failed" },
-        discards = { "useless", "DISCARDED", "discarded" }, nowhere = { 'no job "nowhere"', "UNKNOWN_JOB", "unknown_job" },
+        discards = { "useless", "DISCARDED", "discarded" },
+        nowhere = { 'no job "nowhere"', "UNKNOWN_JOB", "unknown_job" },
       }) do
         local job = assert(client:enqueue(name, nil, name == "nowhere" and { max_retries = 0 } or nil))
         client:run()

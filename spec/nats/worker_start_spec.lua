@@ -89,8 +89,8 @@ describe("naq worker at its start", function()
       args = { "--config", config },
     })
     eventually(function() return worker:log():find("ready", 1, true) end, 5, "it to be ready")
-    assert.matches("queue 'mial' is not among those of the configuration (did you mean 'mail', file " .. config .. ":3?)",
-      worker:log(), 1, true)
+    local told = "queue 'mial' is not among those of the configuration (did you mean 'mail', file %s:3?)"
+    assert.matches(told:format(config), worker:log(), 1, true)
     assert.not_matches("'images' is not", worker:log(), 1, true)
     assert.not_matches("'default' is not", worker:log(), 1, true)
     local job = assert(client:queue("mial"):enqueue("one"))
