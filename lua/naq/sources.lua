@@ -119,7 +119,7 @@ function Sources:install()
     text, message = self:read(path)
     if text then chunk, message = load(text, "@" .. path) end
     if chunk then return chunk, path end
-    error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, message), 0)
+    error(("module '%s' cannot be loaded: %s"):format(name, message), 0) -- with file and line
   end
 end
 
