@@ -110,6 +110,11 @@ static int lnaq_now(lua_State *L) {
     return 1;
 }
 
+static int lnaq_shift_clock(lua_State *L) {
+    naq_clock_shift((int64_t)(luaL_checknumber(L, 1) * 1e6));
+    return 0;
+}
+
 static int lnaq_mono(lua_State *L) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -355,6 +360,7 @@ static const luaL_Reg SYSTEM[] = {
     {"surroundings", lnaq_surroundings},
     {"now", lnaq_now},
     {"mono", lnaq_mono},
+    {"shift_clock", lnaq_shift_clock},
     {"sleep", lnaq_sleep},
     {"isatty", lnaq_isatty},
     {"hostname", lnaq_hostname},

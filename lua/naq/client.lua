@@ -8,6 +8,7 @@ local errors = require("naq.errors")
 local explain = require("naq.explain")
 local job = require("naq.job")
 local jobs = require("naq.jobs")
+local leader = require("naq.leader")
 local jetstream_api = require("naq.jetstream_api")
 local queue = require("naq.queue")
 local results = require("naq.results")
@@ -239,6 +240,13 @@ end
 function Client:schedules()
   local list, message, code = require("naq.schedule").list(self:use(2))
   return list, message, code
+end
+
+--- The scheduler that leads, and since when; nil alone: none does.
+---@return naq.LeaderInfo? leader, string? message, naq.Code? code
+function Client:leader()
+  local found, message, code = leader.find(self:use(2))
+  return found, message, code
 end
 
 --- The live workers; shape as `naq workers --json`.

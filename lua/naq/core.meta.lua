@@ -47,6 +47,8 @@ function core.new_id() end              ---@return string id   time-ordered, 26 
 function core.valid_id(s) end           ---@return boolean
 function core.valid_traceparent(s) end  ---@return boolean  of W3C Trace Context
 function core.now() end                 ---@return number       epoch seconds with a fraction
+--- Tests only: set this process's idea of the wall clock ahead (or back) by so many seconds.
+function core.shift_clock(seconds) end
 function core.mono() end                ---@return number       monotonic seconds
 function core.sleep(seconds) end        -- a handled signal ends it early
 function core.isatty(fd) end            ---@return boolean
@@ -322,6 +324,25 @@ function core.lua_files(dir) end
 --- The .lua files below a directory, relative to it, sorted.
 ---@return string[]? paths, string? message, string? code
 function core.lua_files(dir) end
+---@class naq.CoreSchedulerOptions
+---@field connect naq.ConnectOptions
+---@field prefix string?
+---@field id string?
+---@field lock_ttl number?    seconds, of the lease (5)
+---@field alone boolean?      NOT_LEADER while another leads
+---@field stragglers number?  seconds between two looks for jobs in closed buckets (3600)
+---@field ttl number?         of the workers' bucket; this and the next two for the creation of the layout
+---@field failed_age number?
+---@field failed_bytes integer?
+--- [blocks] Start a scheduler on a thread of its own.
+---@param opts naq.CoreSchedulerOptions
+---@return naq.CoreScheduler? scheduler, string? message, string? code
+function core.scheduler(opts) end
+---@class naq.CoreScheduler
+local scheduler = {}
+function scheduler:close() end          -- [blocks a moment] hands over; idempotent; also __gc and __close
+function scheduler:leads() end          ---@return boolean
+function scheduler:id() end             ---@return string
 ---@class naq.CoreWorker
 local worker = {}
 --- [blocks] Serves until stopped. {done=, failed=, retried=, stopped="signal"|"burst"|"max_jobs"|"stop"|"killed"}

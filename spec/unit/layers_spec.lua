@@ -48,11 +48,11 @@ local LUA_ROWS = {
   { "jetstream" },
   { "connection" },
   { "connections" },
-  { "workers", "control", "guess" },
+  { "workers", "control", "guess", "leader" },
   { "lookup", "running" },
   { "details", "queue_stats", "schedule", "waiting" },
   { "cancel", "explain", "jobs", "queue", "results", "revive" },
-  { "dead_letter", "worker" },
+  { "dead_letter", "scheduler", "worker" },
   { "client" },
   { "services" },
   { "init" }, -- the public surface: require("naq")
@@ -67,8 +67,8 @@ local LUA_ROWS = {
   { "cli.parser" },
   { "cli.session" },
   { "cli.checks", "cli.queue_control" },
-  { "cli.config", "cli.connections", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.schedule", "cli.server",
-    "cli.worker", "cli.workers" },
+  { "cli.config", "cli.connections", "cli.doctor", "cli.job", "cli.queue", "cli.run", "cli.schedule",
+    "cli.scheduler", "cli.server", "cli.worker", "cli.workers" },
   { "cli.enqueue", "cli.failed" }, -- print what `naq job` prints
   { "cli.init" },
 }

@@ -174,6 +174,24 @@ function checks.workers(client, report)
   end
 end
 
+--- Who releases what is due. Where nobody is there to run jobs either, its absence is no problem.
+function checks.scheduler(client, report)
+  local leader, message = client:leader()
+  if message then return problem(report, "scheduler: " .. message) end
+  if leader then
+    report.scheduler = { leader = leader.leader, since = leader.since }
+    return
+  end
+  local waiting = 0
+  for _, stream in ipairs(report.streams) do
+    if stream.name == client.prefix .. "_delayed" then waiting = stream.messages or 0 end
+  end
+  if waiting > 0 and (report.workers or 0) > 0 then
+    local sentence = "no scheduler leads, and %d delayed jobs wait: start naq scheduler, or a worker with one"
+    problem(report, sentence:format(waiting))
+  end
+end
+
 --- The pool of this process: what connecting cost, and whether it had to be tried again.
 function checks.connections(report)
   report.connections = core.connection_stats()

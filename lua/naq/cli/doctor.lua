@@ -10,14 +10,15 @@ local session = require("naq.cli.session")
 local doctor = {
   description = [[
     Checks the server, JetStream, naq's streams and buckets, the clock and the libraries, and
-    counts the workers. An empty server is fine; the exit status is 1 only when there are
-    problems, and each is named.]],
+    counts the workers, and says which scheduler leads. An empty server is fine; the exit status
+    is 1 only when there are problems, and each is named.]],
   example = "naq doctor -u nats://127.0.0.1:4222",
 }
 
 -- The members of --json, in this order.
 local KEYS = {
-  "ok", "server", "jetstream", "streams", "workers", "stale_workers", "connections", "versions", "problems",
+  "ok", "server", "jetstream", "streams", "scheduler", "workers", "stale_workers", "connections",
+  "versions", "problems",
 }
 
 local function bytes(n)
@@ -50,6 +51,12 @@ local function describe_workers(report)
   if not report.workers then return nil end
   local stale = report.stale_workers > 0 and (", %d stale"):format(report.stale_workers) or ""
   return report.workers .. stale
+end
+
+local function describe_scheduler(report)
+  local scheduler = report.scheduler
+  if not scheduler then return report.workers and "none leads" or nil end
+  return ("%s leads, for %s"):format(scheduler.leader, output.duration(core.now() - scheduler.since))
 end
 
 local function describe_versions(versions)
@@ -86,6 +93,7 @@ local function print_report(report)
     { "clock", describe_clock(report.server.clock_difference) },
     { "jetstream", describe_jetstream(report.jetstream) },
     { "workers", describe_workers(report) },
+    { "scheduler", describe_scheduler(report) },
     { "connections", describe_connections(report.connections) },
     { "versions", describe_versions(report.versions) },
   })
@@ -109,6 +117,7 @@ function doctor.run(args)
       checks.streams(client, report)
       checks.clock(client, report)
       checks.workers(client, report)
+      checks.scheduler(client, report)
     end
     checks.connections(report)
     report.ok = #report.problems == 0

@@ -1,5 +1,6 @@
 -- `naq workers`: who is there to run jobs.
 
+local core = require("naq.core")
 local exit = require("naq.cli.exit")
 local output = require("naq.cli.output")
 local session = require("naq.cli.session")
@@ -8,14 +9,14 @@ local workers = {
   description = [[
     Lists the live workers: where they run, which queues they serve, what they run now and when
     they were last heard of. One that has missed its heartbeats is marked stale: it is dead,
-    frozen or cut off.]],
+    frozen or cut off. Below them stands the scheduler that leads: it releases delayed jobs.]],
   example = "naq workers",
 }
 
 -- The members of --json, in this order.
 local KEYS = {
   "id", "host", "pid", "state", "queues", "threads", "running", "done", "failed", "started_at",
-  "seen_at", "stale",
+  "seen_at", "stale", "leads_since",
 }
 
 local function number(name)
@@ -42,6 +43,11 @@ local COLUMNS = {
 function workers.run(args)
   return session.with(args, function(client)
     local list = exit.check(client:workers())
+    local leader, message, code = client:leader()
+    if message then exit.fail(message, code) end
+    for _, row in ipairs(list) do
+      row.leads_since = leader and leader.leader == row.id and leader.since or nil
+    end
     if args.json then
       for _, row in ipairs(list) do
         output.object(KEYS, row)
@@ -49,11 +55,15 @@ function workers.run(args)
     elseif #list == 0 then
       output.line("no worker is running; start one with: naq worker --jobs FILE")
     else
-      local now = require("naq.core").now()
+      local now = core.now()
       for _, row in ipairs(list) do
         row.seen = row.seen_at and output.duration(math.max(now - row.seen_at, 0)) .. " ago"
       end
       output.table(COLUMNS, list)
+    end
+    if not args.json then
+      output.line(leader and ("scheduler: %s leads, for %s"):format(leader.leader,
+        output.duration(math.max(core.now() - leader.since, 0))) or "scheduler: none leads")
     end
   end)
 end

@@ -1,0 +1,82 @@
+-- scheduler.lua -- options in, a scheduler of the core out: for `naq scheduler` and for programs that
+-- release delayed jobs without running any. Lua 5.4 only, as the core's schedulers are.
+local config = require("naq.config")
+local core = require("naq.core")
+local errors = require("naq.errors")
+local options = require("naq.options")
+
+local scheduler = {}
+
+local function id_problem(value)
+  if core.valid_id(value) then return nil end
+  return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'"
+end
+
+-- Its own options; those of config.lua may stand beside them.
+local SCHEDULER = {
+  id = { type = "string", check = id_problem, doc = "its name where the leader is shown (host and process)" },
+  alone = { type = "boolean", doc = "refuse to start while another one leads" },
+}
+
+local ALL = config.names()
+for name, declared in pairs(SCHEDULER) do
+  ALL[name] = declared
+end
+
+---@class naq.Scheduler
+---@field core naq.CoreScheduler
+---@field config naq.Config
+---@field id string
+local Scheduler = {}
+Scheduler.__index = Scheduler
+Scheduler.__name = "naq.Scheduler"
+
+--- Start a scheduler on a thread of its own; it leads when no other does. Raises at `level` (default 1:
+--- the calling function) for options that are misspelt or mistyped.
+---@param given? table  id, alone; and configuration
+---@param level? integer
+---@return naq.Scheduler? scheduler, string? message, naq.Code? code  NOT_LEADER: alone, and another leads
+function scheduler.new(given, level)
+  level = level or 1
+  local own, rest = {}, {}
+  for name, value in pairs(given or {}) do
+    if SCHEDULER[name] then
+      own[name] = value
+    elseif config.knows(name) then
+      rest[name] = value
+    else
+      error(options.unknown(ALL, name), level + 1)
+    end
+  end
+  options.apply(SCHEDULER, own, level + 1)
+  local resolved, message, code = config.resolve(rest, level + 1)
+  if not resolved then return nil, message, code end
+  if not core.scheduler then return nil, "scheduler: schedulers need Lua 5.4", errors.UNSUPPORTED end
+
+  local made
+  made, message, code = core.configure_log(resolved.logging)
+  if not made then return nil, message, code end
+  made, message, code = core.scheduler({
+    connect = config.connect_options(resolved),
+    prefix = resolved.queues.prefix,
+    id = own.id,
+    alone = own.alone,
+    lock_ttl = resolved.scheduler.lock_ttl,
+    ttl = resolved.workers.ttl,
+    failed_age = resolved.failed.max_age,
+    failed_bytes = resolved.failed.max_bytes,
+  })
+  if not made then return nil, message, code end
+  return setmetatable({ core = made, config = resolved, id = made:id() }, Scheduler)
+end
+
+--- Whether it is the one that releases what is due.
+---@return boolean
+function Scheduler:leads() return self.core:leads() end
+
+--- Stop it; another one takes over at once. Closing twice is fine.
+function Scheduler:close() self.core:close() end
+
+Scheduler.__close = Scheduler.close
+
+return scheduler
