@@ -35,7 +35,6 @@ static const luaL_Reg CORE[] = {
     {"test_connection", lnaq_test_connection},
     {"libnats_version", lnaq_libnats_version},
 #if LUA_VERSION_NUM >= 504
-    {"lua_files", lnaq_lua_files},
     {"scheduler", lnaq_scheduler_new},
     {"worker", lnaq_worker_new}, /* limits and threads are promises for 5.4 only */
 #endif
