@@ -79,6 +79,8 @@ function trail.records(client)
   return records
 end
 
+local TERMINAL = { completed = true, failed = true, cancelled = true }
+
 local function total(client)
   local n = 0
   for _, class in ipairs(CLASSES) do
@@ -93,20 +95,24 @@ end
 --- consumers remember, and hand them out to nobody; what counts then is what is left to deliver.
 ---@param ids string[]
 function trail.all_ended(client, ids, seconds, after_a_kill)
+  local records
   eventually(function()
     local queued = after_a_kill and to_deliver(client) or trail.messages(client, "naq_jobs")
     local delayed = trail.messages(client, "naq_delayed")
-    local records = total(client)
-    return queued == 0 and delayed == 0 and records >= #ids,
-      ("%d queued, %d delayed, %d of %d records"):format(queued, delayed, records, #ids)
+    local stored = total(client)
+    if queued > 0 or delayed > 0 or stored < #ids then
+      return false, ("%d queued, %d delayed, %d of %d records"):format(queued, delayed, stored, #ids)
+    end
+    -- A job on its way from one place to the other is in neither for a moment.
+    records = trail.records(client)
+    for _, id in ipairs(ids) do
+      local record = records[id]
+      if not record or not TERMINAL[record.state] then
+        return false, ("job %s is %s"):format(id, record and record.state or "without a record")
+      end
+    end
+    return true
   end, seconds or 60, #ids .. " jobs to end")
-  local records = trail.records(client)
-  local terminal = { completed = true, failed = true, cancelled = true }
-  for _, id in ipairs(ids) do
-    local record = records[id]
-    if not record then error("job " .. id .. " has no record") end
-    if not terminal[record.state] then error(("job %s is %s"):format(id, record.state)) end
-  end
   if total(client) ~= #ids then error(("%d records of %d jobs"):format(total(client), #ids)) end
   return records
 end
