@@ -20,6 +20,7 @@
 #include "nats/reply.h"
 #include "nats/stream.h"
 #include "run/leader.h"
+#include "run/recurring.h"
 #include "run/release.h"
 #include "run/stragglers.h"
 #include "run/takeover.h"
@@ -52,6 +53,7 @@ struct naq_scheduler {
     int64_t stragglers_ms;
     naq_leader leader;
     naq_responder *cancels, *withdrawals;
+    naq_recurring *recurring;
     reign reign;
 
     pthread_mutex_t mu; /* guards loop and withdrawn */
@@ -235,6 +237,7 @@ static bool turn(naq_scheduler *s) {
     }
     if (r->cut || r->takeover.failed || naq_loop_closed(r->loop)) return false;
     naq_leader_tick(&s->leader, r->loop, now_ms);
+    naq_recurring_lead(s->recurring, s->leader.until_ms);
     naq_errands_tick(&r->errands, now_ms);
     take_withdrawn(s);
     naq_release_turn(&r->release, &s->leader);
@@ -271,6 +274,7 @@ static void lead(naq_scheduler *s) {
     while (!atomic_load(&s->stop) && turn(s)) {
     }
     atomic_store(&s->leads, false);
+    naq_recurring_lead(s->recurring, 0);
     bool stopped = atomic_load(&s->stop), failed = s->reign.takeover.failed;
     if (stopped) settle(s);
     end_reign(s);
@@ -351,6 +355,8 @@ naq_status naq_scheduler_open(naq_scheduler **out, const naq_scheduler_options *
     if (s->settings == NULL) status = naq_fail(err, NAQ_INVALID, "scheduler: out of memory");
     if (status == NAQ_OK) status = naq_pool_acquire(&s->conn, o->connect, err);
     if (status == NAQ_OK) status = open_leader(s, o, err);
+    naq_recurring_options recurring = {s->conn, s->prefix, o->max_failures, o->misfire};
+    if (status == NAQ_OK) status = naq_recurring_open(&s->recurring, &recurring, err);
     if (status == NAQ_OK && o->alone) status = take_alone(s, err);
     if (status == NAQ_OK) status = naq_service_start(&s->service, err);
     if (status != NAQ_OK) {
@@ -368,6 +374,7 @@ void naq_scheduler_close(naq_scheduler *s) {
     if (s->loop != NULL) naq_loop_wake(s->loop);
     pthread_mutex_unlock(&s->mu);
     naq_service_stop(&s->service);
+    naq_recurring_close(s->recurring);
     naq_responder_close(s->withdrawals);
     naq_responder_close(s->cancels);
     naq_leader_close(&s->leader);

@@ -5,6 +5,7 @@
 #define NAQ_RUN_SCHEDULER_H
 
 #include "nats/conn.h"
+#include "run/plan.h"
 
 typedef struct naq_scheduler_options {
     const naq_conn_options *connect;
@@ -12,6 +13,8 @@ typedef struct naq_scheduler_options {
     const char *id;        /* NULL: made of host and process */
     int64_t ttl_ms;        /* of the lease; 0: 5000 */
     int64_t stragglers_ms; /* how often to look for them; 0: as stragglers.h says */
+    int64_t max_failures;  /* of a schedule in a row; 0: 5 */
+    naq_misfire misfire;   /* of schedules that say nothing */
     bool alone;            /* open fails while another leads */
 } naq_scheduler_options;
 
