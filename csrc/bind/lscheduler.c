@@ -76,8 +76,12 @@ int lnaq_scheduler_new(lua_State *L) {
         .id = lnaq_optfield(L, 1, "id", NULL),
         .ttl_ms = (int64_t)(lnaq_optnumber(L, 1, "lock_ttl", 5) * 1000),
         .stragglers_ms = (int64_t)(lnaq_optnumber(L, 1, "stragglers", 0) * 1000),
+        .max_failures = (int64_t)lnaq_optnumber(L, 1, "max_failures", 0),
         .alone = lnaq_optbool(L, 1, "alone", 0),
     };
+    const char *misfire = lnaq_optfield(L, 1, "misfire", "once");
+    luaL_argcheck(L, naq_misfire_parse(misfire, strlen(misfire), &o.misfire), 1,
+                  "misfire is once, skip or all");
     luaL_argcheck(L, strlen(o.prefix) <= NAQ_ID_MAX, 1, "prefix too long");
     naq_layout_options layout = {
         .prefix = o.prefix,

@@ -175,6 +175,7 @@ int lnaq_worker_new(lua_State *L) {
         .failed_bytes = (int64_t)lnaq_optnumber(L, 1, "failed_bytes", 0),
         .scheduler = lnaq_optbool(L, 1, "scheduler", 1),
         .lock_ttl_ms = ms(L, "lock_ttl", 5),
+        .max_failures = (int64_t)lnaq_optnumber(L, 1, "max_failures", 0),
         .burst = lnaq_optbool(L, 1, "burst", 0),
         .max_jobs = (long)lnaq_optnumber(L, 1, "max_jobs", 0),
         .handle_signals = lnaq_optbool(L, 1, "handle_signals", 0),
@@ -183,6 +184,9 @@ int lnaq_worker_new(lua_State *L) {
                .cpath = package_field(L, "cpath"),
                .runner = lnaq_optfield(L, 1, "runner", "{}")},
     };
+    const char *misfire = lnaq_optfield(L, 1, "misfire", "once");
+    luaL_argcheck(L, naq_misfire_parse(misfire, strlen(misfire), &o.misfire), 1,
+                  "misfire is once, skip or all");
     read_queues(L, h, &o);
     read_settings(L, h, &o);
     naq_err err;

@@ -291,8 +291,7 @@ naq_status naq_plan_read(naq_plan *out, const char *id, const void *record, size
     if (out->text.failed) return naq_fail(err, NAQ_TOO_LARGE, "out of memory");
     members m;
     naq_status status = find_members(out->text.data, out->text.len, &m, err);
-    if (status != NAQ_OK)
-        return naq_fail(err, NAQ_SERIALIZATION, "it is no schedule: %.200s", err->message);
+    if (status != NAQ_OK) return naq_wrap(err, "it is no schedule");
     out->state_name = m.state;
     out->state =
         m.state.at == NULL || is(inside(m.state), "active") ? NAQ_PLAN_ACTIVE : NAQ_PLAN_OTHER;

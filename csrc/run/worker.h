@@ -7,6 +7,7 @@
 #define NAQ_RUN_WORKER_H
 
 #include "nats/conn.h"
+#include "run/plan.h"
 #include "run/setting.h"
 #include "run/vm.h"
 
@@ -26,6 +27,8 @@ typedef struct naq_worker_options {
     int64_t failed_age_ms, failed_bytes; /* of the store of dead letters; 0: as in stream.h */
     bool scheduler;                      /* run one beside the jobs */
     int64_t lock_ttl_ms;                 /* of its lease; 0: the default */
+    int64_t max_failures;                /* of a schedule in a row; 0: the default */
+    naq_misfire misfire;                 /* of schedules that say nothing */
     bool burst;
     long max_jobs; /* 0: no limit */
     bool handle_signals;

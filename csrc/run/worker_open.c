@@ -157,8 +157,12 @@ static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
 
 static naq_status open_scheduler(naq_worker *w, naq_err *err) {
     if (!w->o.scheduler) return NAQ_OK;
-    naq_scheduler_options o = {
-        .connect = w->o.connect, .prefix = w->o.prefix, .id = w->id, .ttl_ms = w->o.lock_ttl_ms};
+    naq_scheduler_options o = {.connect = w->o.connect,
+                               .prefix = w->o.prefix,
+                               .id = w->id,
+                               .ttl_ms = w->o.lock_ttl_ms,
+                               .max_failures = w->o.max_failures,
+                               .misfire = w->o.misfire};
     return naq_scheduler_open(&w->scheduler, &o, err);
 }
 

@@ -185,14 +185,12 @@ key("scheduler.max_failures", {
   min = 1,
   default = 5,
   env = { "NAQ_MAX_SCHEDULE_FAILURES" },
-  later = "the scheduler",
   doc = "failures in a row after which a schedule is given up",
 })
 key("scheduler.misfire", {
   type = "string",
   one_of = { "once", "skip", "all" },
   default = "once",
-  later = "the scheduler",
   doc = "what becomes of runs missed while no scheduler ran",
 })
 

@@ -62,6 +62,8 @@ function scheduler.new(given, level)
     id = own.id,
     alone = own.alone,
     lock_ttl = resolved.scheduler.lock_ttl,
+    max_failures = resolved.scheduler.max_failures,
+    misfire = resolved.scheduler.misfire,
     ttl = resolved.workers.ttl,
     failed_age = resolved.failed.max_age,
     failed_bytes = resolved.failed.max_bytes,

@@ -170,6 +170,8 @@ function worker.new(given, level)
     shutdown_timeout = resolved.workers.shutdown_timeout,
     scheduler = resolved.scheduler.enabled and own.scheduler ~= false,
     lock_ttl = resolved.scheduler.lock_ttl,
+    max_failures = resolved.scheduler.max_failures,
+    misfire = resolved.scheduler.misfire,
     burst = own.burst,
     max_jobs = own.max_jobs,
     handle_signals = own.handle_signals,

@@ -1,0 +1,211 @@
+-- Recurring schedules fired by a scheduler: in the spec's own process, and in others that are killed.
+
+local core = require("naq.core")
+local support = require("spec.support")
+local eventually = support.eventually
+
+describe("a scheduler", function()
+  local server, client, queue, scheduler
+  setup(function()
+    server = support.nats.start()
+    client = server:client()
+  end)
+  teardown(function()
+    client:close()
+    server:stop()
+  end)
+  before_each(function()
+    queue = client:queue(support.fresh_name())
+    scheduler = assert(require("naq.scheduler").new({ servers = { server.url } }))
+  end)
+  after_each(function()
+    scheduler:close()
+    for _, row in ipairs(assert(client:schedules())) do
+      assert(client.conn:kv_purge("naq_schedules", row.id))
+    end
+  end)
+
+  local function waiting()
+    local ids = {}
+    for _, job in ipairs(assert(queue:peek(1000))) do
+      ids[#ids + 1] = job.id
+    end
+    return ids
+  end
+
+  local function info(schedule) return assert(schedule:info()) end
+
+  it("fires an interval at its times, each run a job of its own", function()
+    local schedule = assert(queue:schedule("tick", { job = "tick", args = { n = 1 }, interval = 0.25, ["repeat"] = 4 }))
+    local first = info(schedule).next_run
+    eventually(function() return info(schedule).state == "finished" end, 20, "four runs")
+    local ids = waiting()
+    table.sort(ids)
+    assert.equal(4, #ids)
+    for i, id in ipairs(ids) do
+      assert.equal(("tick-%.0f"):format((first + (i - 1) * 0.25) * 1000), id)
+    end
+    local row = info(schedule)
+    assert.equal(4, row.runs)
+    assert.equal(0, row.remaining)
+    assert.is_nil(row.next_run)
+    assert.equal(ids[4], row.last_job)
+    assert.equal("pending", row.last_state)
+    assert.equal(4, #assert(schedule:runs()))
+    local job = client:job(ids[1])
+    assert.same({ n = 1 }, job:info().args)
+    local late = job:info().enqueued_at - first
+    assert(late >= 0 and late < 0.5, late)
+  end)
+
+  it("fires a cron expression each second", function()
+    local schedule = assert(queue:schedule("second", { job = "tick", cron = "* * * * * *" }))
+    eventually(function() return info(schedule).runs >= 2 end, 20, "two runs")
+    assert(schedule:pause())
+    for _, id in ipairs(waiting()) do
+      assert.matches("^second%-%d+000$", id)
+    end
+    local runs = info(schedule).runs
+    core.sleep(0) -- nothing is waited for: what would be fired has been, once the pause is told
+    assert.equal("paused", info(schedule).state)
+    assert(runs >= 2)
+  end)
+
+  it("stops at ends_at", function()
+    local schedule = assert(queue:schedule("short", { job = "tick", interval = 0.2, ends_at = core.now() + 0.7 }))
+    eventually(function() return info(schedule).state == "finished" end, 20, "its end")
+    assert.equal(3, #waiting())
+  end)
+
+  it("follows changes made while it runs", function()
+    local schedule = assert(queue:schedule("change", { job = "a", interval = 3600 }))
+    assert(schedule:modify({ job = "b", interval = 0.1 }))
+    eventually(function() return info(schedule).runs >= 3 end, 20, "runs of the new kind")
+    info(schedule)
+    local row = assert(schedule:modify({ interval = 3600 }))
+    assert(row.runs >= 3)
+    assert.equal("b", client:job(waiting()[1]):info().job)
+    assert(schedule:cancel())
+  end)
+
+  it("takes a record that another client wrote", function()
+    local record = core.encode({ queue = queue.name, payload = { job = "foreign" }, interval = 0.1, extra = { 1, 2 } })
+    assert(client.conn:kv_put("naq_schedules", "foreign", record))
+    local schedule = assert(client:schedule("foreign"))
+    eventually(function() return info(schedule).runs >= 2 end, 20, "its runs")
+    local stored = core.decode(assert(client.conn:kv_get("naq_schedules", "foreign")))
+    assert.same({ 1, 2 }, stored.extra)
+    assert.equal("active", stored.state)
+  end)
+
+  it("is not stopped by records that are none, and marks what can be marked", function()
+    local function put(id, text) assert(client.conn:kv_put("naq_schedules", id, text)) end
+    put("bad1", "not JSON")
+    put("bad2", '{"queue":"q","payload":{"job":"x"},"cron":"0 99 * * *"}')
+    put("bad3", '{"queue":"q","payload":{"job":"x"},"interval":"soon"}')
+    put("bad4", '{"queue":"q.q","payload":{"job":"x"},"interval":1}')
+    put("bad5", '{"queue":"q","payload":{},"interval":1}')
+    put("bad6", '{"queue":"q","payload":{"job":"x"},"interval":1,"cron":"* * * * *"}')
+    put("bad7", '{"queue":"q","payload":{"job":"x"},"cron":"* * * * *","timezone":"Atlantis"}')
+    put("bad8", "[]")
+    local schedule = assert(queue:schedule("good", { job = "tick", interval = 0.1 }))
+    eventually(function() return info(schedule).runs >= 2 end, 20, "the good one to run")
+    for _, id in ipairs({ "bad2", "bad3", "bad4", "bad5", "bad6", "bad7" }) do
+      local row
+      eventually(function()
+        row = assert(assert(client:schedule(id)):info())
+        return row.state == "failed"
+      end, 10, id .. " to be marked")
+      assert.is_string(row.error.message)
+    end
+    assert.matches("at character 3, in the hour", client:schedule("bad2"):info().error.message)
+  end)
+
+  it("leaves runs out while the one before has not ended", function()
+    local schedule = assert(queue:schedule("skip", { job = "slow", interval = 0.1, overlap = "skip" }))
+    eventually(function() return (info(schedule).skipped or 0) >= 3 end, 20, "three to be left out")
+    assert.equal(1, #waiting())
+    assert.equal(1, info(schedule).runs)
+  end)
+
+  it("holds one run until the one before has ended", function()
+    local schedule = assert(queue:schedule("one", { job = "echo", interval = 0.1, overlap = "queue_one" }))
+    eventually(function()
+      local stored = core.decode(assert(client.conn:kv_get("naq_schedules", "one")))
+      return stored.held == true
+    end, 20, "one to be held")
+    assert.equal(1, #waiting())
+    local worker = support.start_worker({
+      url = server.url, queues = { queue.name }, jobs = { support.root .. "/spec/nats/jobs.lua" },
+      args = { "--no-scheduler" },
+    })
+    eventually(function() return info(schedule).runs >= 2 end, 20, "the held one to run")
+    assert.equal(0, info(schedule).skipped or 0)
+    worker:stop()
+  end)
+
+  it("runs the latest of missed times, none, or all up to a hundred", function()
+    local now = math.floor(core.now())
+    local function missed(id, misfire, seconds)
+      local record = {
+        v = 1, queue = queue.name, payload = { v = 1, job = "tick" }, interval = 10, anchor = now - seconds - 5,
+        state = "active", next_run = now - seconds + 5, misfire = misfire,
+      }
+      assert(client.conn:kv_put("naq_schedules", id, core.encode(record)))
+      return assert(client:schedule(id))
+    end
+    local function settled(schedule)
+      eventually(function() return (info(schedule).next_run or 0) > core.now() end, 20, "it to catch up")
+      local count = 0
+      for _, id in ipairs(waiting()) do
+        if id:find("^" .. schedule.id .. "%-") then count = count + 1 end
+      end
+      return count
+    end
+    -- The times of the last minute are late, not missed: six of them, or seven as the clock goes.
+    local once = settled(missed("once", "once", 3600))
+    assert(once >= 6 and once <= 8, once)
+    local default = settled(missed("default", nil, 3600))
+    assert(default >= 6 and default <= 8, default)
+    local skip = settled(missed("skip", "skip", 3600))
+    assert(skip >= 5 and skip <= 7, skip)
+    local all = settled(missed("all", "all", 600))
+    assert(all >= 59 and all <= 61, all)
+    local most = settled(missed("most", "all", 36000))
+    assert(most >= 105 and most <= 107, most)
+  end)
+
+  it("puts runs off by up to the jitter, and keeps their ids", function()
+    local schedule = assert(queue:schedule("jitter", { job = "tick", interval = 0.2, jitter = 0.15, ["repeat"] = 6 }))
+    local first = info(schedule).next_run
+    eventually(function() return info(schedule).state == "finished" end, 20, "its runs")
+    local ids, spread = waiting(), {}
+    table.sort(ids)
+    for i, id in ipairs(ids) do
+      local due = first + (i - 1) * 0.2
+      assert.equal(("jitter-%.0f"):format(due * 1000), id)
+      spread[#spread + 1] = client:job(id):info().enqueued_at - due
+    end
+    table.sort(spread)
+    assert.equal(6, #spread)
+    assert(spread[6] - spread[1] > 0.01, spread[6] - spread[1])
+  end)
+
+  it("does not run by itself what another leader has run", function()
+    local schedule = assert(queue:schedule("known", { job = "tick", interval = 0.1, ["repeat"] = 3 }))
+    eventually(function() return info(schedule).state == "finished" end, 20, "its runs")
+    local before = waiting()
+    assert.equal(3, #before)
+    -- The record as a leader leaves it that dies between a run and its record.
+    local stored = core.decode(assert(client.conn:kv_get("naq_schedules", "known")))
+    local runs = stored.recent
+    stored.state, stored.runs, stored.recent, stored.done_until = "active", 0, core.array({}), nil
+    stored.next_run = runs[1] / 1000
+    scheduler:close()
+    assert(client.conn:kv_put("naq_schedules", "known", core.encode(stored)))
+    scheduler = assert(require("naq.scheduler").new({ servers = { server.url } }))
+    eventually(function() return info(schedule).state == "finished" end, 20, "it to finish again")
+    assert.same(before, waiting())
+    assert.equal(3, info(schedule).runs)
+  end)
+end)
