@@ -53,12 +53,28 @@ static bool is_over(const naq_stored *m) {
            naq_json_double(at) * 1e6 <= (double)naq_wall_us();
 }
 
+static bool is_terminal(const naq_buf *record) {
+    char state[16];
+    naq_reply_text((naq_slice){record->data, record->len}, "state", state, sizeof state);
+    return strcmp(state, "completed") == 0 || strcmp(state, "failed") == 0 ||
+           strcmp(state, "cancelled") == 0;
+}
+
+static int64_t hop_of(const naq_buf *record) {
+    return naq_reply_int((naq_slice){record->data, record->len}, "hop", 0);
+}
+
 /* Whether m takes the place of what was found before: a live record before one that is over, the
- * newer of two. A job has two when its result_ttl was changed between attempts. */
+ * newer of two; but of two ends of the same hop the first. A job has two records when its
+ * result_ttl was changed between attempts, or when a worker that was frozen ends it in a bucket of
+ * its own after somebody else did. */
 static bool better(const naq_record *before, bool before_over, const naq_stored *m, bool over) {
+    const naq_buf *earlier = &before->entry.value;
     if (before->entry.revision == 0) return true;
     if (before_over != over) return before_over;
-    return m->time_us > before->entry.created_us;
+    bool newer = m->time_us > before->entry.created_us;
+    bool both_ended = is_terminal(earlier) && is_terminal(&m->data);
+    return both_ended && hop_of(earlier) == hop_of(&m->data) ? !newer : newer;
 }
 
 /* One class's answer. NAQ_OK: looked at, whatever there was. */
@@ -113,13 +129,6 @@ naq_status naq_results_find(naq_conn *c, const char *prefix, const char *id, naq
     if (status == NAQ_OK && !found)
         status = naq_fail(err, NAQ_JOB_NOT_FOUND, "job %s has no record", id);
     return status;
-}
-
-static bool is_terminal(const naq_buf *record) {
-    char state[16];
-    naq_reply_text((naq_slice){record->data, record->len}, "state", state, sizeof state);
-    return strcmp(state, "completed") == 0 || strcmp(state, "failed") == 0 ||
-           strcmp(state, "cancelled") == 0;
 }
 
 /* Shared by the waiting thread and libnats' delivery threads of its two subscriptions; the last of

@@ -1,4 +1,5 @@
-/* cancel.c -- a ring of the latest cancels, filled on libnats' thread. */
+/* cancel.c -- a table of the latest cancels, filled on libnats' thread: sets of a few entries,
+ * found by the hash of the id, so that looking costs the same however many there are. */
 #include "run/cancel.h"
 
 #include <stdio.h>
@@ -11,9 +12,11 @@
 #include "run/crew.h"
 
 enum {
-    REMEMBERED = 1024, /* cancels */
+    SETS = 512,
+    WAYS = 4, /* in a set the oldest makes room */
     ENDED = 1024,
-    KEEP_MS = 60 * 1000,
+    KEEP_MS = 600 * 1000,
+    AWAIT_MS = 2000,
     /* A job that never looked whether it is cancelled is stopped after so long: time to look for
      * the first time. */
     PROMPT_MS = 50
@@ -47,20 +50,25 @@ void naq_cancels_free(naq_cancels *c) {
     c->worker_id = NULL;
 }
 
-/* Looking. The newest entry about a job counts. */
+/* Looking */
+
+static naq_cancelled *set_of(naq_cancels *c, uint64_t hash) {
+    return &c->list[hash % SETS * WAYS];
+}
 
 static naq_cancelled *find_locked(naq_cancels *c, const char *id, int64_t hop) {
     if (c->list == NULL) return NULL;
-    uint64_t hash = hash_of(id);
     int64_t oldest_ms = naq_mono_ms() - KEEP_MS;
-    for (int i = 1; i <= REMEMBERED; i++) {
-        naq_cancelled *e = &c->list[(c->next - i + REMEMBERED) % REMEMBERED];
-        if (e->id[0] == '\0' || e->told_ms < oldest_ms) {
-            if (i == 1) atomic_store(&c->any, false); /* all are older still */
-            return NULL;
-        }
-        if (e->hash == hash && e->hop >= hop && strcmp(e->id, id) == 0) return e;
+    if (c->told_ms < oldest_ms) {
+        atomic_store(&c->any, false);
+        return NULL;
     }
+    uint64_t hash = hash_of(id);
+    naq_cancelled *set = set_of(c, hash);
+    for (int i = 0; i < WAYS; i++)
+        if (set[i].hash == hash && set[i].told_ms >= oldest_ms && set[i].hop >= hop &&
+            strcmp(set[i].id, id) == 0)
+            return &set[i];
     return NULL;
 }
 
@@ -94,19 +102,24 @@ static bool has_ended_locked(const naq_cancels *c, uint64_t hash) {
     return false;
 }
 
+static naq_cancelled *add_locked(naq_cancels *c, const char *id, int64_t hop) {
+    if (c->list == NULL) c->list = calloc(SETS * WAYS, sizeof *c->list);
+    if (c->list == NULL) return NULL;
+    uint64_t hash = hash_of(id);
+    naq_cancelled *set = set_of(c, hash), *oldest = set;
+    for (int i = 1; i < WAYS; i++)
+        if (set[i].told_ms < oldest->told_ms) oldest = &set[i];
+    *oldest = (naq_cancelled){.hash = hash, .hop = hop, .told_ms = naq_mono_ms()};
+    memcpy(oldest->id, id, strlen(id) + 1);
+    return oldest;
+}
+
 /* Returns whether the job has ended where the cancel would not see it. */
 static bool remember(naq_cancels *c, const char *id, int64_t hop, bool stopped) {
     pthread_mutex_lock(&c->mu);
+    c->told_ms = naq_mono_ms();
     naq_cancelled *e = find_locked(c, id, hop);
-    if (e == NULL) {
-        if (c->list == NULL) c->list = calloc(REMEMBERED, sizeof *c->list);
-        if (c->list != NULL) {
-            e = &c->list[c->next];
-            c->next = (c->next + 1) % REMEMBERED;
-            *e = (naq_cancelled){.hash = hash_of(id), .hop = hop, .told_ms = naq_mono_ms()};
-            memcpy(e->id, id, strlen(id) + 1);
-        }
-    }
+    if (e == NULL) e = add_locked(c, id, hop);
     if (e != NULL && stopped) e->stopped = true;
     bool ended = has_ended_locked(c, hash_of(id));
     atomic_store(&c->any, true);
@@ -149,8 +162,37 @@ naq_status naq_cancels_listen(naq_cancels *c, naq_conn *conn, const char *prefix
                               struct naq_crew *crew, naq_err *err) {
     char subject[96];
     (void)snprintf(subject, sizeof subject, "%s.w.cancel", prefix);
+    pthread_mutex_lock(&c->mu);
     c->crew = crew;
+    pthread_mutex_unlock(&c->mu);
     return naq_responder_open(&c->responder, conn, subject, respond, c, err);
+}
+
+static bool is_cancelled(naq_conn *conn, const char *prefix, const char *id) {
+    naq_record record;
+    memset(&record, 0, sizeof record);
+    naq_err ignored;
+    char state[16] = "";
+    if (naq_results_find(conn, prefix, id, &record, &ignored) == NAQ_OK)
+        naq_reply_text((naq_slice){record.entry.value.data, record.entry.value.len}, "state", state,
+                       sizeof state);
+    naq_buf_free(&record.entry.value);
+    return strcmp(state, "cancelled") == 0;
+}
+
+void naq_cancels_review(naq_cancels *c, naq_conn *conn, const char *prefix) {
+    pthread_mutex_lock(&c->mu);
+    naq_crew *crew = c->crew; /* NULL: it does not run yet */
+    pthread_mutex_unlock(&c->mu);
+    /* What is cancelled once the connection is back is heard. */
+    if (crew == NULL || naq_conn_await(conn, AWAIT_MS) == 0) return;
+    for (int i = 0; i < crew->n; i++) {
+        naq_doing doing;
+        naq_crew_look(crew, i, &doing);
+        if (doing.id[0] == '\0' || !is_cancelled(conn, prefix, doing.id)) continue;
+        if (naq_crew_interrupt(crew, doing.id, NAQ_STOP_CANCELLED, PROMPT_MS))
+            naq_log(NAQ_INFO, "job %s was cancelled while it runs", doing.id);
+    }
 }
 
 void naq_cancels_deafen(naq_cancels *c) {

@@ -9,7 +9,8 @@
  *            one that has just ended elsewhere is told of
  *   stop     a running job is stopped, one that has not begun never will
  *
- * Both are remembered for a minute, because the job may be on its way here at that moment. */
+ * Both are remembered for ten minutes, because the job may be on its way here at that moment, or
+ * come back with a server that was killed. */
 #ifndef NAQ_RUN_CANCEL_H
 #define NAQ_RUN_CANCEL_H
 
@@ -25,13 +26,13 @@ struct naq_crew;
 typedef struct naq_cancels {
     const char *worker_id;
     naq_result_class results; /* where records stand whose jobs do not say how long to keep them */
-    struct naq_crew *crew;
     naq_responder *responder;
 
     atomic_bool any;    /* something is remembered: else the crew's threads do not look further */
     pthread_mutex_t mu; /* guards the rest */
-    struct naq_cancelled *list; /* a ring; NULL until the first comes */
-    int next;
+    struct naq_crew *crew;      /* NULL until it runs */
+    struct naq_cancelled *list; /* NULL until the first comes */
+    int64_t told_ms;            /* when the latest came */
     uint64_t *ended; /* hashes of jobs that ended where no cancel would see it: a ring, too */
     int next_ended;
 } naq_cancels;
@@ -43,6 +44,10 @@ naq_status naq_cancels_listen(naq_cancels *c, naq_conn *conn, const char *prefix
                               struct naq_crew *crew, naq_err *err);
 void naq_cancels_deafen(naq_cancels *c); /* before the crew is closed; safe twice */
 void naq_cancels_free(naq_cancels *c);   /* after it was */
+
+/* [blocks] Stop what runs here and was cancelled without this worker hearing of it: it may have
+ * been disconnected. Not the I/O thread. */
+void naq_cancels_review(naq_cancels *c, naq_conn *conn, const char *prefix);
 
 /* Whether this hop of a job was cancelled, as far as this worker was told. Cheap while nothing is
  * cancelled. */

@@ -137,6 +137,7 @@ static void chore(void *ctx) {
     }
     if (atomic_exchange(&w->consumers_wanted, false)) make_consumers_again(w);
     naq_doubt_clear(&w->doubt);
+    naq_cancels_review(&w->cancels, w->conn, w->o.prefix);
 }
 
 static naq_status open_heartbeat(naq_worker *w, naq_err *err) {
