@@ -141,7 +141,8 @@ end
 -- erasing it: a server killed at that moment may have lost count of its sequences. One killed within some
 -- seconds finds the message again, and workers its record, or their memory of it.
 local function delete(client, stream, seq)
-  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, { seq = seq, no_erase = true })
+  local body = { seq = seq, no_erase = true }
+  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
   if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
   return nil, message, code
 end
