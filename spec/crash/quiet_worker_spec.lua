@@ -12,7 +12,8 @@ describe("a worker made quiet", function()
   after_each(function() at:finish() end)
 
   local function start(name, more)
-    local options = { name = name, env = { NAQ_DEFAULT_ACK_WAIT = "30" } }
+    -- The record shows the moment at which it was written: often enough to be waited for.
+    local options = { name = name, env = { NAQ_DEFAULT_ACK_WAIT = "30", NAQ_WORKER_HEARTBEAT_INTERVAL = "1" } }
     for k, v in pairs(more or {}) do
       options[k] = v
     end
