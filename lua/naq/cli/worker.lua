@@ -8,9 +8,10 @@ local session = require("naq.cli.session")
 local worker = {
   description = [[
     Runs the jobs on the queues until SIGINT or SIGTERM; then it finishes what is running, gives
-    back the rest and exits. A second signal stops at once: those jobs run again elsewhere. A
-    job file defines jobs with naq.job("name", function(args, job) ... end); a file below a -m
-    directory that returns one function is a job named by its path.]],
+    back the rest and exits. A second signal stops at once: those jobs run again elsewhere.
+    SIGHUP reloads the job files; SIGTSTP makes it take no more jobs, SIGCONT go on. A job file
+    defines jobs with naq.job("name", function(args, job) ... end); a file below a -m directory
+    that returns one function is a job named by its path.]],
   usage = "[QUEUE...] --jobs FILE... [-m DIR]... [-c N] [--burst]",
   arguments = {
     { "queue", args = "*", doc = "the queues to serve (default: $NAQ_DEFAULT_QUEUE, or default)" },

@@ -16,12 +16,14 @@ local workers = {
 -- The members of --json, in this order.
 local KEYS = {
   "id", "host", "pid", "state", "queues", "threads", "running", "done", "failed", "started_at",
-  "seen_at", "stale", "leads_since",
+  "seen_at", "stale", "memory", "version", "leads_since",
 }
 
 local function number(name)
   return function(row) return row[name] and ("%d"):format(row[name]) end
 end
+
+local function memory(row) return row.memory and ("%.0f MB"):format(row.memory / 2 ^ 20) end
 
 local function state(row) return row.stale and "stale" or row.state end
 
@@ -37,6 +39,7 @@ local COLUMNS = {
   { title = "RUNNING", value = function(row) return #(row.running or {}) end, right = true },
   { title = "DONE", value = number("done"), right = true },
   { title = "FAILED", value = number("failed"), right = true },
+  { title = "MEMORY", value = memory, right = true },
   { title = "SEEN", value = function(row) return row.seen end },
 }
 
