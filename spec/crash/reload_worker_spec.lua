@@ -41,7 +41,7 @@ naq.job("hold", function(args, job)
   while not io.open(args.gate) do core.sleep(0.005) end
   return %d
 end)
-naq.job("spin", { timeout = 0.05, max_retries = 0 }, function() while true do end end)
+naq.job("spin", { timeout = 0.05, max_retries = 0 }, function() while true do local _ = {} end end)
 ]]):format(n, n))
   end
 
