@@ -141,3 +141,10 @@ void lnaq_setgc(lua_State *L, const char *name, lua_CFunction gc) {
     }
     lua_setmetatable(L, -2);
 }
+
+void lnaq_weigh(lua_State *L, int kilobytes) {
+#if LUA_VERSION_NUM >= 502
+    if (!lua_gc(L, LUA_GCISRUNNING, 0)) return;
+#endif
+    (void)lua_gc(L, LUA_GCSTEP, kilobytes);
+}

@@ -57,6 +57,11 @@ int lnaq_optbool(lua_State *L, int index, const char *name, int fallback);
  */
 void lnaq_newclass(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 
+/* [may run finalizers] Tell the collector of C memory behind a handle just made, which it does not
+ * see: without that, handles that a program forgets pile up. A collector that was stopped stays so
+ * on Lua 5.4; Lua 5.1 and LuaJIT cannot tell, and start it again. */
+void lnaq_weigh(lua_State *L, int kilobytes);
+
 /* Have the collector call gc on the userdata on top of the stack, which has no methods: what holds
  * C memory while a Lua error may come. The metatable of that name is made the first time. */
 void lnaq_setgc(lua_State *L, const char *name, lua_CFunction gc);

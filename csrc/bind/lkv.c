@@ -3,22 +3,29 @@
 
 #include "bind/lbytes.h"
 #include "bind/lconn.h"
+#include "bind/lmessage.h"
 #include "bind/lwatch.h"
 #include "nats/kv.h"
 #include "nats/pool.h"
 #include "nats/results.h"
 
+/* bucket, key at 2 and 3; how long to insist, in seconds, at `seconds` or not at all. */
+static naq_kv_ref check_ref(lua_State *L, int seconds) {
+    naq_kv_ref k = {.c = lnaq_checkconn(L, 1),
+                    .bucket = lnaq_checkname(L, 2),
+                    .key = lnaq_checkname(L, 3),
+                    .within_ms = lnaq_check_ms(L, seconds, 0)};
+    return k;
+}
+
 static int lnaq_conn_kv_get(lua_State *L) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = lnaq_checkname(L, 2);
-    const char *key = lnaq_checkname(L, 3);
-    bool direct = lua_toboolean(L, 4);
+    naq_kv_ref k = check_ref(L, 5);
+    k.direct = lua_toboolean(L, 4);
     naq_buf *value = lnaq_newbytes(L);
     naq_kv_entry entry;
     naq_err err;
-    naq_status status = naq_pool_check(c, &err);
-    if (status == NAQ_OK)
-        status = (direct ? naq_kv_get_direct : naq_kv_get)(c, bucket, key, &entry, &err);
+    naq_status status = naq_pool_check(k.c, &err);
+    if (status == NAQ_OK) status = naq_kv_read(&k, &entry, &err);
     if (status != NAQ_OK) return lnaq_fail(L, &err);
     *value = entry.value;
     lnaq_pushbytes(L, value);
@@ -26,68 +33,62 @@ static int lnaq_conn_kv_get(lua_State *L) {
     return 2;
 }
 
-static int put(lua_State *L, int64_t expected) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    size_t len;
-    const char *bucket = lnaq_checkname(L, 2);
-    const char *key = lnaq_checkname(L, 3);
-    const char *value = luaL_checklstring(L, 4, &len);
-    uint64_t revision;
-    naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK ||
-        naq_kv_put(c, bucket, key, value, len, expected, &revision, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
+static int push_revision(lua_State *L, naq_status status, uint64_t revision, const naq_err *err) {
+    if (status != NAQ_OK) return lnaq_fail(L, err);
     lnaq_pushint64(L, (int64_t)revision);
     return 1;
 }
 
+static int put(lua_State *L, int64_t expected, int seconds) {
+    naq_kv_ref k = check_ref(L, seconds);
+    size_t len;
+    const char *value = luaL_checklstring(L, 4, &len);
+    uint64_t revision = 0;
+    naq_err err;
+    naq_status status = naq_pool_check(k.c, &err);
+    if (status == NAQ_OK) status = naq_kv_write(&k, value, len, expected, &revision, &err);
+    return push_revision(L, status, revision, &err);
+}
+
 static int lnaq_conn_kv_put(lua_State *L) {
-    return put(L, -1);
+    return put(L, -1, 5);
 }
 
 static int lnaq_conn_kv_update(lua_State *L) {
     int64_t expected = lnaq_checkint64(L, 5);
     luaL_argcheck(L, expected >= 0, 5, "a revision expected");
-    return put(L, expected);
+    return put(L, expected, 6);
 }
 
 static int lnaq_conn_kv_create(lua_State *L) {
-    naq_conn *c = lnaq_checkconn(L, 1);
+    naq_kv_ref k = check_ref(L, 5);
     size_t len;
-    const char *bucket = lnaq_checkname(L, 2);
-    const char *key = lnaq_checkname(L, 3);
     const char *value = luaL_checklstring(L, 4, &len);
-    uint64_t revision;
+    uint64_t revision = 0;
     naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK ||
-        naq_kv_create(c, bucket, key, value, len, &revision, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
-    lnaq_pushint64(L, (int64_t)revision);
-    return 1;
+    naq_status status = naq_pool_check(k.c, &err);
+    if (status == NAQ_OK) status = naq_kv_make(&k, value, len, &revision, &err);
+    return push_revision(L, status, revision, &err);
 }
 
-typedef naq_status (*remover)(naq_conn *c, const char *bucket, const char *key, int64_t expected,
-                              naq_err *err);
-
-static int remove_key(lua_State *L, remover removed) {
-    naq_conn *c = lnaq_checkconn(L, 1);
-    const char *bucket = lnaq_checkname(L, 2);
-    const char *key = lnaq_checkname(L, 3);
+static int remove_key(lua_State *L, bool purge) {
+    naq_kv_ref k = check_ref(L, 5);
     int64_t expected = lua_isnoneornil(L, 4) ? -1 : lnaq_checkint64(L, 4);
     luaL_argcheck(L, expected >= -1, 4, "a revision expected");
     naq_err err;
-    if (naq_pool_check(c, &err) != NAQ_OK || removed(c, bucket, key, expected, &err) != NAQ_OK)
-        return lnaq_fail(L, &err);
+    naq_status status = naq_pool_check(k.c, &err);
+    if (status == NAQ_OK) status = naq_kv_remove(&k, purge, expected, &err);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
     lua_pushboolean(L, 1);
     return 1;
 }
 
 static int lnaq_conn_kv_delete(lua_State *L) {
-    return remove_key(L, naq_kv_delete);
+    return remove_key(L, false);
 }
 
 static int lnaq_conn_kv_purge(lua_State *L) {
-    return remove_key(L, naq_kv_purge);
+    return remove_key(L, true);
 }
 
 /* An entry among the collected ones; key and value follow it. */

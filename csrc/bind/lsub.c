@@ -12,6 +12,8 @@
 #include "nats/subject.h"
 #include "nats/subscription.h"
 
+enum { SUB_KB = 32 }; /* and what waits in it */
+
 static const char SUB_MT[] = "naq.sub", DISPATCHER_MT[] = "naq.dispatcher";
 
 typedef struct lnaq_sub {
@@ -88,7 +90,9 @@ static int lnaq_conn_subscribe(lua_State *L) {
     if (status == NAQ_OK && o.queue != NULL)
         status = naq_subject_check(o.queue, strlen(o.queue), false, &err);
     if (status == NAQ_OK) status = naq_sub_open(&h->sub, c, subject, &o, &err);
-    return status == NAQ_OK ? 1 : lnaq_fail(L, &err);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
+    lnaq_weigh(L, SUB_KB);
+    return 1;
 }
 
 static int lnaq_sub_next(lua_State *L) {

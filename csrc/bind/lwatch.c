@@ -7,6 +7,8 @@
 #include "nats/kvwatch.h"
 #include "nats/pool.h"
 
+enum { WATCH_KB = 64 }; /* and what waits in it */
+
 static const char WATCH_MT[] = "naq.kv_watch";
 
 typedef struct lnaq_watch {
@@ -32,6 +34,7 @@ int lnaq_conn_kv_watch(lua_State *L) {
     if (naq_pool_check(c, &err) != NAQ_OK ||
         naq_kv_watch_open(&h->watch, c, bucket, filter, &o, &err) != NAQ_OK)
         return lnaq_fail(L, &err);
+    lnaq_weigh(L, WATCH_KB);
     return 1;
 }
 

@@ -13,6 +13,8 @@
 #include "nats/pool.h"
 #include "nats/publish.h"
 
+enum { WINDOW_KB = 512 }; /* its slots, and what is in flight */
+
 static const char WINDOW_MT[] = "naq.window";
 
 typedef struct refusal {
@@ -91,6 +93,7 @@ static int lnaq_conn_window(lua_State *L) {
     naq_pool_retain(c);
     w->conn = c;
     naq_bulk_mix(w->bulk, (unsigned)most, (int64_t)(seconds * 1000));
+    lnaq_weigh(L, WINDOW_KB);
     return 1;
 }
 

@@ -27,10 +27,10 @@ static void on_closed(natsConnection *nc, void *closure) {
 static void on_disconnected(natsConnection *nc, void *closure) {
     (void)nc;
     naq_conn *c = closure;
+    if (atomic_load(&c->end) != NAQ_CONN_OPEN) return; /* we closed it: no attempt follows */
     atomic_store(&c->lost, true);
-    if (atomic_load(&c->end) == NAQ_CONN_OPEN)
-        naq_events_add(&c->events, NAQ_EVENT_DISCONNECTED, loud(c, NAQ_WARNING),
-                       "lost the connection to %s", c->servers);
+    naq_events_add(&c->events, NAQ_EVENT_DISCONNECTED, loud(c, NAQ_WARNING),
+                   "lost the connection to %s", c->servers);
 }
 
 static void on_reconnected(natsConnection *nc, void *closure) {

@@ -26,6 +26,23 @@ typedef struct naq_kv_entry {
     int64_t created_us;
 } naq_kv_entry;
 
+/* One key, and how its bucket is asked for it. */
+typedef struct naq_kv_ref {
+    naq_conn *c;
+    const char *bucket, *key;
+    bool direct;       /* read from any replica */
+    int64_t within_ms; /* how long to insist through a lost connection or leader; 0: 30 s */
+} naq_kv_ref;
+
+/* What naq_kv_get() and the others below do, with a time. */
+naq_status naq_kv_read(const naq_kv_ref *k, naq_kv_entry *entry, naq_err *err);
+naq_status naq_kv_write(const naq_kv_ref *k, const void *value, size_t len, int64_t expected,
+                        uint64_t *revision, naq_err *err);
+naq_status naq_kv_make(const naq_kv_ref *k, const void *value, size_t len, uint64_t *revision,
+                       naq_err *err);
+/* purge: the key's history goes as well. */
+naq_status naq_kv_remove(const naq_kv_ref *k, bool purge, int64_t expected, naq_err *err);
+
 /* From the leader: what was acked before is seen. NAQ_KEY_NOT_FOUND: never written, deleted or
  * expired (then entry->revision is the marker's, or 0). */
 naq_status naq_kv_get(naq_conn *c, const char *bucket, const char *key, naq_kv_entry *entry,

@@ -51,8 +51,16 @@ naq_status naq_kv_check_filter(const char *bucket, const char *filter, naq_err *
                     filter);
 }
 
-naq_kv_patience naq_kv_patience_begin(void) {
-    return (naq_kv_patience){naq_mono_ms(), FIRST_PAUSE_MS};
+naq_kv_patience naq_kv_patience_begin(int64_t within_ms) {
+    return (naq_kv_patience){naq_mono_ms(), FIRST_PAUSE_MS,
+                             within_ms > 0 ? within_ms : NAQ_KV_BUDGET_MS};
+}
+
+int64_t naq_kv_attempt_ms(const naq_kv_patience *p, int64_t wait_ms) {
+    if (p->within_ms == NAQ_KV_BUDGET_MS) return wait_ms;
+    int64_t left = p->within_ms - naq_kv_spent_ms(p);
+    if (left < 1) left = 1;
+    return left < wait_ms ? left : wait_ms;
 }
 
 int64_t naq_kv_spent_ms(const naq_kv_patience *p) {
@@ -62,8 +70,8 @@ int64_t naq_kv_spent_ms(const naq_kv_patience *p) {
 bool naq_kv_again(naq_kv_patience *p, naq_conn *c, naq_status status) {
     int64_t spent = naq_kv_spent_ms(p);
     bool again = ((status == NAQ_TIMEOUT || status == NAQ_CONNECTION) && !naq_conn_dead(c) &&
-                  spent + p->pause_ms < NAQ_KV_BUDGET_MS) ||
-                 (status == NAQ_NO_JETSTREAM && spent < NAQ_KV_NOBODY_MS);
+                  spent + p->pause_ms < p->within_ms) ||
+                 (status == NAQ_NO_JETSTREAM && spent < NAQ_KV_NOBODY_MS && spent < p->within_ms);
     if (!again) return false;
     struct timespec t = {.tv_sec = p->pause_ms / 1000, .tv_nsec = p->pause_ms % 1000 * 1000000};
     (void)nanosleep(&t, NULL);
@@ -71,11 +79,20 @@ bool naq_kv_again(naq_kv_patience *p, naq_conn *c, naq_status status) {
     return true;
 }
 
-naq_status naq_kv_why_nobody(naq_conn *c, const char *bucket, naq_err *err) {
+naq_status naq_kv_open_mailbox(naq_mailbox **out, const naq_kv_ref *k, const naq_kv_patience *p,
+                               naq_err *err) {
+    if (naq_conn_lost(k->c) && naq_conn_await(k->c, p->within_ms) == 0 && !naq_conn_dead(k->c))
+        return naq_fail(err, NAQ_CONNECTION, "key %s of bucket %s: no connection to %s for %lld ms",
+                        k->key, k->bucket, naq_conn_servers_peek(k->c), (long long)p->within_ms);
+    if (naq_mailbox_acquire(out, k->c, err) == NAQ_OK) return NAQ_OK;
+    return naq_wrap(err, "key %s of bucket %s", k->key, k->bucket);
+}
+
+naq_status naq_kv_why_nobody(naq_conn *c, const char *bucket, int64_t wait_ms, naq_err *err) {
     char subject[NAQ_KV_BUCKET_MAX + 64], text[256];
     naq_buf answer = {0};
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.KV_%s", bucket);
-    naq_status status = naq_conn_request(c, subject, "", 0, NAQ_KV_ATTEMPT_MS, &answer, err);
+    naq_status status = naq_conn_request(c, subject, "", 0, wait_ms, &answer, err);
     if (status == NAQ_OK) {
         int js = naq_reply_error((naq_slice){answer.data, answer.len}, text, sizeof text);
         status = js != 0 ? naq_from_js(err, js, text, "bucket %s", bucket)

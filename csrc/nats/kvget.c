@@ -19,6 +19,7 @@ typedef struct reading {
     naq_conn *c;
     const char *bucket, *key;
     naq_kv_entry *entry;
+    const naq_kv_patience *patience;
 } reading;
 
 static naq_status no_answer(const reading *r, naq_err *err) {
@@ -95,7 +96,8 @@ static natsStatus make_request(natsMsg **m, const reading *r, bool direct, const
  * a whole is listened to, so nobody says that there is no responder. */
 static naq_status why_silent(const reading *r, naq_err *err) {
     naq_err why;
-    if (naq_kv_why_nobody(r->c, r->bucket, &why) != NAQ_TIMEOUT) *err = why;
+    int64_t ms = naq_kv_attempt_ms(r->patience, NAQ_KV_ATTEMPT_MS);
+    if (naq_kv_why_nobody(r->c, r->bucket, ms, &why) != NAQ_TIMEOUT) *err = why;
     return err->status;
 }
 
@@ -109,7 +111,8 @@ static naq_status read_once(const reading *r, naq_mailbox *box, uint32_t token, 
     if (s == NATS_OK)
         status = direct ? read_direct(r, answer, err) : read_leader(r, answer, err);
     else if (s == NATS_NO_RESPONDERS)
-        status = naq_kv_why_nobody(r->c, r->bucket, err);
+        status = naq_kv_why_nobody(r->c, r->bucket,
+                                   naq_kv_attempt_ms(r->patience, NAQ_KV_ATTEMPT_MS), err);
     else if (s == NATS_NOT_PERMITTED)
         status = err->status;
     else
@@ -120,37 +123,38 @@ static naq_status read_once(const reading *r, naq_mailbox *box, uint32_t token, 
     return status;
 }
 
-static naq_status get(naq_conn *c, const char *bucket, const char *key, bool direct,
-                      naq_kv_entry *entry, naq_err *err) {
+naq_status naq_kv_read(const naq_kv_ref *k, naq_kv_entry *entry, naq_err *err) {
     memset(entry, 0, sizeof *entry);
-    naq_status status = naq_kv_check(bucket, key, err);
+    naq_status status = naq_kv_check(k->bucket, k->key, err);
     if (status != NAQ_OK) return status;
+    naq_kv_patience patience = naq_kv_patience_begin(k->within_ms);
     naq_mailbox *box = NULL;
-    if (naq_mailbox_acquire(&box, c, err) != NAQ_OK)
-        return naq_wrap(err, "key %s of bucket %s", key, bucket);
-    reading r = {c, bucket, key, entry};
-    naq_kv_patience patience = naq_kv_patience_begin();
+    if (naq_kv_open_mailbox(&box, k, &patience, err) != NAQ_OK) return err->status;
+    reading r = {k->c, k->bucket, k->key, entry, &patience};
     uint32_t token = 0;
+    bool direct = k->direct;
     int64_t wait_ms = direct ? FIRST_WAIT_MS : NAQ_KV_ATTEMPT_MS;
     do {
         naq_buf_free(&entry->value);
         /* While a bucket is being made a direct get is not answered, and a STREAM.MSG.GET ends
          * nats-server 2.9.10: so the leader is only asked when that must be over. */
         if (naq_kv_spent_ms(&patience) > NAQ_KV_NOBODY_MS) direct = false;
-        status = read_once(&r, box, token++, direct, wait_ms, err);
+        status = read_once(&r, box, token++, direct, naq_kv_attempt_ms(&patience, wait_ms), err);
         if (wait_ms < NAQ_KV_ATTEMPT_MS) wait_ms *= 2;
-    } while (naq_kv_again(&patience, c, status));
-    naq_mailbox_release(box, c);
+    } while (naq_kv_again(&patience, k->c, status));
+    naq_mailbox_release(box, k->c);
     if (status != NAQ_OK) naq_buf_free(&entry->value);
     return status;
 }
 
 naq_status naq_kv_get(naq_conn *c, const char *bucket, const char *key, naq_kv_entry *entry,
                       naq_err *err) {
-    return get(c, bucket, key, false, entry, err);
+    naq_kv_ref k = {.c = c, .bucket = bucket, .key = key};
+    return naq_kv_read(&k, entry, err);
 }
 
 naq_status naq_kv_get_direct(naq_conn *c, const char *bucket, const char *key, naq_kv_entry *entry,
                              naq_err *err) {
-    return get(c, bucket, key, true, entry, err);
+    naq_kv_ref k = {.c = c, .bucket = bucket, .key = key, .direct = true};
+    return naq_kv_read(&k, entry, err);
 }

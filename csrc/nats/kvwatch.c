@@ -347,7 +347,7 @@ naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket
     w->options = *o;
     w->initial = true;
     w->pause_ms = FIRST_PAUSE_MS;
-    naq_kv_patience patience = naq_kv_patience_begin();
+    naq_kv_patience patience = naq_kv_patience_begin(0);
     while (status == NAQ_OK) {
         status = start(w, MOST_ASK_MS, err);
         if (status == NAQ_OK) break;

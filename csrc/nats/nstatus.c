@@ -74,6 +74,8 @@ naq_status naq_from_nats(naq_err *err, natsStatus s, int js, const char *fmt, ..
     if (text == NULL || text[0] == '\0') text = natsStatus_GetText(s);
     if (text[0] == '(' && strstr(text, "): ") != NULL) /* "(conn.c:1905): Authorization ..." */
         text = strstr(text, "): ") + 3;
+    /* What the server or a timer said before that is no reason. */
+    if (s == NATS_CONNECTION_DISCONNECTED) text = "the connection was lost";
     if (s == NATS_NO_SERVER) text = "nothing is listening there";
     if (s == NATS_CONNECTION_AUTH_FAILED) text = "the server refused the credentials";
     char cause[256];

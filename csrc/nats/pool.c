@@ -432,6 +432,8 @@ static int close_all(const char *const *servers, bool exiting) {
     pthread_mutex_lock(&mu);
     for (entry *e = list, *next; e != NULL; e = next) {
         next = e->aside;
+        /* Its closing would go on by itself while OpenSSL is taken down. */
+        if (exiting && naq_conn_lost(e->conn)) continue;
         entry *last = leave_locked(e);
         if (last == NULL) continue;
         last->aside = gone;

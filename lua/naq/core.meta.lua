@@ -196,16 +196,17 @@ function conn:enqueue_many(list, defaults, prepare) end
 ---@return integer? seq, string? message, string? code  DUPLICATE, INVALID, TOO_LARGE, STORAGE_FULL, ...
 function conn:put_delayed(prefix, queue, priority, id, due, payload, hop) end
 --- [blocks] Key-value, one key. bucket without the KV_ prefix. direct: from any replica, not the leader.
+--- seconds: how long to insist through a lost connection or leader, 30.
 ---@param direct? boolean
 ---@return string? value, integer|string revision_or_message, string? code  KEY_NOT_FOUND
-function conn:kv_get(bucket, key, direct) end
-function conn:kv_put(bucket, key, value) end               ---@return integer? revision, string? m, string? code
-function conn:kv_create(bucket, key, value) end            -- KEY_EXISTS
-function conn:kv_update(bucket, key, value, revision) end  -- WRONG_REVISION
+function conn:kv_get(bucket, key, direct, seconds) end
+function conn:kv_put(bucket, key, value, seconds) end      ---@return integer? revision, string? m, string? code
+function conn:kv_create(bucket, key, value, seconds) end   -- KEY_EXISTS
+function conn:kv_update(bucket, key, value, revision, seconds) end -- WRONG_REVISION
 ---@param revision? integer  only if the key still has it
 ---@return true? done, string? message, string? code  WRONG_REVISION
-function conn:kv_delete(bucket, key, revision) end
-function conn:kv_purge(bucket, key, revision) end          -- its history goes as well
+function conn:kv_delete(bucket, key, revision, seconds) end
+function conn:kv_purge(bucket, key, revision, seconds) end          -- its history goes as well
 --- [blocks] All keys that have a value and match (default ">"), in stream order; no values travel.
 ---@return string[]? keys, string? message, string? code
 function conn:kv_keys(bucket, filter) end

@@ -51,7 +51,7 @@ function jetstream_api.call(conn, api, object, body, seconds)
   end
   local name = object and ("%s.%s"):format(api, object) or api
   local data, message, code = conn:request("$JS.API." .. name, request, seconds or SECONDS)
-  if not data then return nil, message, code end
+  if not data then return nil, object and ("%s: %s"):format(object, message) or message, code end
   local answer
   answer, message, code = decode(data)
   if type(answer) ~= "table" then return nil, message, code end

@@ -13,6 +13,7 @@ local options = require("naq.options")
 ---@field differs string[]?  how the bucket differs from the options it was opened with
 ---@field connection naq.Connection
 ---@field direct boolean  reads need not ask the leader
+---@field seconds number?  how long reading and writing a key insist: 30
 local KV = {}
 KV.__index = KV
 KV.__name = "naq.KV"
@@ -28,6 +29,7 @@ local OPTIONS = {
   replicas = { type = "integer", min = 1, max = 5, doc = "the configuration's; else 3 on a cluster, or 1" },
   description = { type = "string" },
   create = { type = "boolean", default = true, doc = "false: a missing bucket is an error" },
+  seconds = { type = "number", min = 0.01, max = 1e6, doc = "how long a lost connection or leader is waited for (30)" },
   direct = { type = "boolean", doc = "read from any replica (true where there is only one)" },
 }
 
@@ -82,6 +84,7 @@ end
 ---@field description string?
 ---@field create boolean? true
 ---@field direct boolean?
+---@field seconds number? 30
 
 --- Open a bucket, or create it where it is missing. One that exists with other settings than were given
 --- is opened all the same, and what differs comes second.
@@ -110,6 +113,7 @@ function kv.open(js, name, given, level)
     connection = connection,
     differs = differs,
     direct = reads_directly(conn, name, info.config, wanted.direct),
+    seconds = wanted.seconds,
   }, KV),
     differs
 end
@@ -120,7 +124,7 @@ end
 function KV:get(key)
   local conn = self.connection:use(2)
   check_string(key, "key", 2)
-  local value, revision, code = conn:kv_get(self.name, key, self.direct)
+  local value, revision, code = conn:kv_get(self.name, key, self.direct, self.seconds)
   return value, revision, code
 end
 
@@ -132,7 +136,7 @@ function KV:put(key, value)
   local conn = self.connection:use(2)
   check_string(key, "key", 2)
   check_string(value, "value", 2)
-  local revision, message, code = conn:kv_put(self.name, key, value)
+  local revision, message, code = conn:kv_put(self.name, key, value, self.seconds)
   return revision, message, code
 end
 
@@ -144,7 +148,7 @@ function KV:create(key, value)
   local conn = self.connection:use(2)
   check_string(key, "key", 2)
   check_string(value, "value", 2)
-  local revision, message, code = conn:kv_create(self.name, key, value)
+  local revision, message, code = conn:kv_create(self.name, key, value, self.seconds)
   return revision, message, code
 end
 
@@ -158,7 +162,7 @@ function KV:update(key, value, revision)
   check_string(key, "key", 2)
   check_string(value, "value", 2)
   check_revision(revision, 2)
-  local new, message, code = conn:kv_update(self.name, key, value, revision)
+  local new, message, code = conn:kv_update(self.name, key, value, revision, self.seconds)
   return new, message, code
 end
 
@@ -174,7 +178,7 @@ local function remove(self, method, key, opts)
     expected = opts.revision
     if expected ~= nil then check_revision(expected, 3) end
   end
-  local done, message, code = conn[method](conn, self.name, key, expected)
+  local done, message, code = conn[method](conn, self.name, key, expected, self.seconds)
   return done, message, code
 end
 

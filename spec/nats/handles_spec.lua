@@ -47,6 +47,30 @@ describe("a handle", function()
     assert.is_true(sub:unsubscribe()) -- ends it, as it is
   end)
 
+  it("is collected in time when a program forgets it, with the messages that wait in it", function()
+    local mine = assert(naq.connection({ servers = server.url, client_name = "forgetful" }))
+    local data = ("x"):rep(10000)
+    local function memory()
+      local f = assert(io.open("/proc/self/status"))
+      local kb = tonumber(f:read("*a"):match("VmRSS:%s*(%d+)"))
+      f:close()
+      return kb
+    end
+    collectgarbage()
+    local before, most = memory(), 0
+    for _ = 1, 1500 do
+      assert(mine:subscribe("forgotten"))
+      for _ = 1, 3 do
+        mine:publish("forgotten", data)
+      end
+      assert(mine:flush())
+      most = math.max(most, memory() - before)
+    end
+    mine:close()
+    -- More than a gigabyte, when the collector does not know what it holds.
+    if not support.preload then assert.is_true(most < 400000, most .. " KB") end
+  end)
+
   it("ends with the connection handle it came from, and with no other", function()
     local mine = assert(naq.connection({ servers = server.url }))
     local sub, other = assert(mine:subscribe("a")), assert(conn:subscribe("a"))

@@ -5,6 +5,53 @@ local naq = require("naq")
 local support = require("spec.support")
 local eventually, nats = support.eventually, support.nats
 
+describe("a bucket opened with seconds", function()
+  it("insists no longer than that while the server is away, and is well when it is back", function()
+    local own = nats.start()
+    local conn = assert(naq.connection({
+      servers = own.url,
+      ping_interval = 0.1,
+      max_outstanding_pings = 1,
+      connection_timeout = 3,
+    }))
+    local kv = assert(conn:jetstream():kv("hasty", { seconds = 0.4 }))
+    local revision = assert(kv:put("k", "1"))
+    local function all_give_up()
+      for name, call in pairs({
+        get = function() return kv:get("k") end,
+        put = function() return kv:put("k", "2") end,
+        create = function() return kv:create("k", "2") end,
+        update = function() return kv:update("k", "2", revision) end,
+        delete = function() return kv:delete("k") end,
+        purge = function() return kv:purge("k") end,
+      }) do
+        local begin = core.mono()
+        local value, message, code = call()
+        local took = core.mono() - begin
+        assert.is_nil(value)
+        assert.truthy(code == "CONNECTION" or code == "TIMEOUT", code)
+        assert.is_string(message)
+        assert.is_true(took < 1, ("%s took %.2f s"):format(name, took))
+      end
+    end
+    own:freeze() -- mute, and not known to be
+    all_give_up()
+    eventually(function() return conn:status() == "reconnecting" end, 10, "the loss to be noticed")
+    all_give_up()
+    own:thaw()
+    eventually(function() return conn:flush(1) end, 10, "the reconnect")
+    own:kill()
+    all_give_up()
+    own:restart()
+    local patient = assert(conn:jetstream():kv("hasty"))
+    assert(patient:put("k", "3")) -- what was sent to the mute server it may have done since
+    assert.equal("3", (patient:get("k")))
+    assert.has_error(function() conn:jetstream():kv("hasty", { seconds = 0 }) end)
+    conn:close()
+    own:stop()
+  end)
+end)
+
 describe("js:kv()", function()
   local server, conn, js
 
