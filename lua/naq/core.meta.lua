@@ -315,13 +315,10 @@ function conn:browse(stream, opts) end
 ---@field lock_ttl number?       seconds, of its lease
 ---@field burst boolean?
 ---@field max_jobs integer?
----@field handle_signals boolean? SIGINT and SIGTERM drain, a second one stops at once
+---@field handle_signals boolean? SIGINT and SIGTERM drain, a second one cuts off; SIGHUP reloads, SIGTSTP quiets, SIGCONT goes on
 --- [blocks] Opens everything a worker needs, loads the job files in every state.
 ---@return naq.CoreWorker? worker, string? message, string? code
 function core.worker(opts) end
---- The .lua files below a directory, relative to it, sorted.
----@return string[]? paths, string? message, string? code
-function core.lua_files(dir) end
 --- The .lua files below a directory, relative to it, sorted.
 ---@return string[]? paths, string? message, string? code
 function core.lua_files(dir) end

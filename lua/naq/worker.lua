@@ -32,7 +32,7 @@ local WORKER = {
   scheduler = { type = "boolean", doc = "false: no scheduler beside the jobs, whatever is configured" },
   burst = { type = "boolean", doc = "stop when nothing is pending or running" },
   max_jobs = { type = "integer", min = 1, doc = "stop after so many jobs" },
-  handle_signals = { type = "boolean", doc = "SIGINT and SIGTERM drain, a second one stops at once" },
+  handle_signals = { type = "boolean", doc = "follow SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT (docs/operations.md)" },
 }
 
 local ALL = config.names()

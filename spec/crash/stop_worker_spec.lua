@@ -150,7 +150,7 @@ describe("a worker told to stop", function()
     end)
 
     it("leaves a job that cannot be stopped, and it is run again at once even so", function()
-      local job = assert(queue:enqueue("hang", side:args({ seconds = 20 })))
+      local job = assert(queue:enqueue("hang", side:args()))
       local first = start(30, "first", HALF)
       side:reaches(1)
       local before = core.mono()

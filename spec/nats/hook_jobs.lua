@@ -51,7 +51,9 @@ naq.around(function(job, next)
       return
     end
     if job.given.forever then
-      while true do end
+      while true do
+        local _ = {}
+      end
     end
   end
   next()
