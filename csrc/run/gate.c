@@ -1,7 +1,10 @@
 /* gate.c -- admission of jobs of one queue. */
 #include "run/gate.h"
 
-enum { HOLD_MS = 100, STARTS_MS = 1000 };
+enum {
+    HOLD_MS = 250, /* longer than a slot that is not used stays with another worker (quota.c) */
+    STARTS_MS = 1000
+};
 
 static int least(int a, int b) {
     return a < b ? a : b;
@@ -134,7 +137,14 @@ static bool tell(naq_gate *g, int slots, int more, int starts, int64_t now_ms) {
     atomic_store(&q->wants, slots);
     atomic_store(&q->wants_more, more);
     atomic_store(&q->wants_starts, starts);
-    if (g->concurrency > 0 && more_wanted && slots > atomic_load(&q->allowed)) return true;
+    int allowed = atomic_load(&q->allowed);
+    if (g->concurrency > 0 && more_wanted && slots > allowed) return true;
+    if (slots >= allowed || more > slots) {
+        g->told_idle = false;
+    } else if (!g->told_idle) {
+        g->told_idle = true;
+        return true;
+    }
     return g->rate > 0 && starts > 0 && atomic_load(&q->starts) <= starts / 2 &&
            now_ms >= atomic_load(&q->open_ms);
 }

@@ -27,6 +27,7 @@ typedef struct naq_gate {
     naq_slot *held[NAQ_PRIORITIES], *held_tail[NAQ_PRIORITIES];
     int n_held;
     unsigned turns;
+    bool told_idle; /* the quota, that there are slots to give back */
     int told_wants; /* slots that the quota was last told of */
 } naq_gate;
 

@@ -10,7 +10,7 @@
 #include "nats/kv.h"
 
 enum {
-    LINGER_MS = 100, /* a slot that was not used for so long is given back */
+    LINGER_MS = 20, /* a slot that was not used for so long is given back */
     MARGIN_MS = 1000,
     IDLE_MS = 3600000,
     AGAIN_MS = 500, /* after NATS could not be asked */
@@ -59,11 +59,15 @@ static int wanted_slots(naq_quota *a, int limit, int others, int64_t now) {
     int wants = atomic_load(&a->wants), more = atomic_load(&a->wants_more);
     int need = most(in_hand, may / 2 >= more ? most(wants, more) : wants);
     int target = a->mine;
-    if (need > a->mine) target = most(a->mine, least(need, may));
-    if (now >= a->look_ms) {
-        a->look_ms = now + LINGER_MS;
-        int used = most(atomic_exchange(&a->peak, in_hand), need);
-        if (used < target) target = used;
+    if (need >= a->mine) {
+        a->idle_ms = 0;
+        target = most(a->mine, least(need, may));
+    } else if (a->idle_ms == 0) {
+        a->idle_ms = now;
+        atomic_store(&a->peak, in_hand);
+    } else if (now - a->idle_ms >= LINGER_MS) {
+        a->idle_ms = 0;
+        target = least(a->mine, most(atomic_load(&a->peak), need));
     }
     return most(in_hand, least(target, may));
 }
@@ -149,7 +153,8 @@ static int64_t lease_slots(naq_quotas *q, int queue, naq_err *err) {
         }
         show_slots(q, a, limit, others);
         int64_t next = INT64_MAX;
-        if (a->mine > 0) next = now + LINGER_MS;
+        if (a->mine > 0) next = a->renewed_ms + NAQ_LEASE_RENEW_MS;
+        if (a->idle_ms > 0) next = a->idle_ms + LINGER_MS;
         if (atomic_load(&a->full) && lapse_ms < next) next = lapse_ms;
         return next;
     }

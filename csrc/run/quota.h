@@ -41,7 +41,8 @@ typedef struct naq_quota {
 
     /* The leasing thread alone. */
     int mine;
-    int64_t beat, renewed_ms, look_ms;
+    int64_t beat, renewed_ms;
+    int64_t idle_ms; /* since when it holds more than it needs; 0: it does not */
 } naq_quota;
 
 typedef struct naq_quotas {
