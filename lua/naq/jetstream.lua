@@ -166,6 +166,11 @@ end
 local function mismatch(info, subj)
   local at = ("consumer %s of stream %s"):format(info.name, info.stream_name)
   if info.config.deliver_subject then return at .. " pushes its messages: it cannot be pulled" end
+  local several = info.config.filter_subjects
+  if subj and type(several) == "table" then
+    local list = table.concat(several, ", ")
+    return ("%s reads several subjects, %s: name the stream, and no subject"):format(at, list)
+  end
   local filter = info.config.filter_subject
   if subj and filter ~= subj and not (subj == ">" and not filter) then
     return ("%s: filter_subject: is %s, wanted %s"):format(at, filter or "not set", subj)

@@ -29,7 +29,7 @@ local OPTIONS = {
   replicas = { type = "integer", min = 1, max = 5, doc = "the configuration's; else 3 on a cluster, or 1" },
   description = { type = "string" },
   create = { type = "boolean", default = true, doc = "false: a missing bucket is an error" },
-  seconds = { type = "number", min = 0.01, max = 1e6, doc = "how long a lost connection or leader is waited for (30)" },
+  seconds = { type = "number", min = 0.01, max = 1e6, doc = "to insist through a lost connection (30)" },
   direct = { type = "boolean", doc = "read from any replica (true where there is only one)" },
 }
 
