@@ -197,7 +197,7 @@ function naq.job(name, options, fn)
 end
 
 --- Hooks run with every job of the worker whose job files register them: before hooks in order, around hooks
---- nested with the first outermost, after hooks in reverse. An error in one is the job's. See hooks.lua.
+--- nested with the first outermost, after hooks in reverse. An error in one is the job's. See hook_chain.lua.
 ---@param fn fun(job: table, args: any)
 function naq.before(fn) hooks.add("before", fn, 2) end
 

@@ -11,6 +11,9 @@ local sources = require("naq.sources")
 
 local runner = {}
 
+-- Not needed any more in a state that is open; there may be hundreds.
+local ONCE = { "naq.runner", "naq.job_files", "naq.library", "naq.attempt" }
+
 -- The core calls by position: function, environment, whether it takes the job as second argument (a
 -- table less to make when it does not), result_ttl, max_retries, ceilings, whether it is sandboxed.
 -- job is for the others here.
@@ -20,7 +23,7 @@ local runner = {}
 local function entry(job, options, host)
   local fn, own = job.fn, job.own
   if options.sandbox then fn, own = host.sandboxed(job) end
-  fn = hooks.wrap(fn, host.hooks, host.marks)
+  if #host.hooks > 0 then fn = require("naq.hook_chain").wrap(fn, host.hooks, host.marks) end
   local info = debug.getinfo(fn, "u")
   return {
     fn,
@@ -184,6 +187,9 @@ function runner.open(text, snooze, discard, cancelled, snapshot, in_nats)
     end,
   })
   local on_queues = next(built.on_queues) and built.on_queues or nil
+  for _, name in ipairs(ONCE) do
+    package.loaded[name] = nil
+  end
   return built.entries, built.decide, attempts, on_queues, built.sandboxed, from:settle()
 end
 

@@ -32,7 +32,10 @@ local WORKER = {
   scheduler = { type = "boolean", doc = "false: no scheduler beside the jobs, whatever is configured" },
   burst = { type = "boolean", doc = "stop when nothing is pending or running" },
   max_jobs = { type = "integer", min = 1, doc = "stop after so many jobs" },
-  handle_signals = { type = "boolean", doc = "follow SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT (docs/operations.md)" },
+  handle_signals = {
+    type = "boolean",
+    doc = "follow SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGCONT (docs/operations.md)",
+  },
 }
 
 local ALL = config.names()

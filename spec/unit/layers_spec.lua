@@ -38,7 +38,7 @@ local LUA_ROWS = {
   { "config_table", "service_registry" },
   { "config_keys" },
   { "config_file", "config_listing" },
-  { "config", "definitions", "hooks", "jetstream_api", "job", "retry", "subscription" },
+  { "config", "definitions", "hook_chain", "hooks", "jetstream_api", "job", "retry", "subscription" },
   { "enqueue_options", "recurrence" },
   { "schedule_record" },
   { "declarations" },
