@@ -176,7 +176,13 @@ describe("JetStream", function()
         assert.matches("2.10.0", why, 1, true)
         assert.equal("KEY_NOT_FOUND", select(3, js:stream_info(name)))
       else
-        local settings = { subjects = { name .. ".>" }, metadata = { a = "b" }, compression = "s2", first_seq = 7 }
+        local settings = {
+          subjects = { name .. ".>" },
+          retention = "limits",
+          metadata = { a = "b" },
+          compression = "s2",
+          first_seq = 7,
+        }
         assert.same({ a = "b" }, assert(js:add_stream(name, settings)).config.metadata)
         assert.same({}, select(2, js:ensure_stream(name, settings)))
         assert.equal(7, js:publish(name .. ".a", "1"))
