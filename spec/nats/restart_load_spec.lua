@@ -1,6 +1,6 @@
 -- A server killed and started again under load: processes, and threads of one process, that publish, ask,
--- enqueue and keep values go on by themselves. Every call returns what it should, or a code; and soon after the server is back, all
--- of them work again.
+-- enqueue and keep values go on by themselves. Every call returns what it should, or a code; and soon after
+-- the server is back, all of them work again.
 
 local core = require("naq.core")
 local support = require("spec.support")
@@ -136,7 +136,9 @@ describe("a server that is restarted under load", function()
   it("is used again within two seconds by all threads of a process", function()
     write(folder .. "/jobs.lua", ([[
       local program = assert(loadfile(%q))
-      require("naq").job("load", function(args) program(args.folder, args.name) end)]]):format(folder .. "/program.lua"))
+      require("naq").job("load", function(args) program(args.folder, args.name) end)]]):format(
+      folder .. "/program.lua"
+    ))
     local worker = support.start_worker({
       url = server.url,
       queues = { "threads" },
