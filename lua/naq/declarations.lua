@@ -3,6 +3,7 @@
 ---@class naq.Declaration
 ---@field id string
 ---@field definition naq.ScheduleDefinition
+---@field file string?  where it stands
 
 local declarations = {
   --- While a job file is being loaded.

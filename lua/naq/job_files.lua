@@ -1,5 +1,6 @@
 -- job_files.lua -- job files loaded: the jobs they define, the hooks they register. Used in a worker's
 -- states and by naq.testing.
+local declarations = require("naq.declarations")
 local definitions = require("naq.definitions")
 local hooks = require("naq.hooks")
 
@@ -36,6 +37,8 @@ end
 ---@class naq.JobFiles
 ---@field jobs table<string, naq.LoadedJob>
 ---@field hooks {kind: string, fn: function, own: table}[]  in the order of their files
+---@field declarations naq.Declaration[]
+---@field paths string[]
 local JobFiles = {}
 JobFiles.__index = JobFiles
 
@@ -53,7 +56,10 @@ function JobFiles:_load(path, name)
   local own, defined = environment(self.globals)
   local chunk, message = self.sources:load(path, own)
   if not chunk then error(message, 0) end
-  local returned = chunk(name)
+  declarations.open = true
+  local ok, returned = pcall(chunk, name)
+  declarations.open = false
+  if not ok then error(returned, 0) end
   local found = false
   local function add(job_name, fn, options, source)
     found = true
@@ -70,6 +76,12 @@ function JobFiles:_load(path, name)
     table.insert(self.hooks, hook)
     found = true
   end
+  for _, declaration in ipairs(declarations.take()) do
+    declaration.file = path
+    table.insert(self.declarations, declaration)
+    found = true
+  end
+  table.insert(self.paths, path)
   settle(own, defined)
   return found
 end
@@ -94,7 +106,10 @@ end
 ---@param globals table   what the files' environments stand on
 ---@return naq.JobFiles
 function job_files.load(files, dirs, sources, globals)
-  local self = setmetatable({ jobs = {}, hooks = {}, sources = sources, globals = globals }, JobFiles)
+  local self = setmetatable({
+    jobs = {}, hooks = {}, declarations = {}, paths = {}, sources = sources, globals = globals,
+  }, JobFiles)
+  declarations.take()
   definitions.take() -- of whatever was required before; they are no job file's
   hooks.take()
   definitions.strict = true

@@ -115,7 +115,7 @@ function runner.build(told, from, globals, marks, random)
     hooks = loaded.hooks,
     marks = marks,
   }
-  local self = { entries = {}, on_queues = {} }
+  local self = { entries = {}, on_queues = {}, files = loaded }
   local entries, on_queues = self.entries, self.on_queues
   for name, job in pairs(loaded.jobs) do
     entries[name] = entry(job, job.options, host)
@@ -154,6 +154,18 @@ function runner.build(told, from, globals, marks, random)
   return self
 end
 
+-- The schedules that the files declare. Done by the state that reads them from disk, not by those which are
+-- made of its snapshot.
+local function declare(told, files)
+  local client, message, code = require("naq.client").open(told.config)
+  if not client then
+    core.log("error", ("schedules were not declared: %s (%s)"):format(message, code))
+    return
+  end
+  require("naq.schedule_declare").all(client, files.declarations, files.paths)
+  client:close()
+end
+
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class
 --- of a job's second argument, the jobs by queue and name where a queue has a policy of its own, the
 --- function that finds a job for a payload that asks for the sandbox, and the sources as read when asked for.
@@ -172,6 +184,7 @@ function runner.open(text, snooze, discard, cancelled, snapshot, in_nats)
   told.policies = policies_of(told.policies, in_nats)
   local built = runner.build(told, from, globals, { snooze = snooze, discard = discard })
   hooks.seal()
+  if snapshot == true then declare(told, built.files) end
   seal(true)
 
   local client

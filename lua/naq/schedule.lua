@@ -1,107 +1,23 @@
--- schedule.lua -- recurring schedules: made, looked at, changed. They stand in the bucket <prefix>_schedules,
--- where the scheduler that leads watches them (csrc/run/recurring.h).
---
--- Everything is a compare-and-set. The scheduler writes to the same records after each run; that is told
--- from another program's change by the record's edition, which only programs count up.
+-- schedule.lua -- recurring schedules: made, looked at, changed. They stand in the bucket <prefix>_schedules
+-- (schedule_store.lua), where the scheduler that leads watches them (csrc/run/recurring.h).
 local core = require("naq.core")
 local errors = require("naq.errors")
 local lookup = require("naq.lookup")
 local schedule_record = require("naq.schedule_record")
+local store = require("naq.schedule_store")
 
 local TRIES = 50
+local RECENT = 20
 
 local schedule = {}
 
-local function bucket(client) return client.prefix .. "_schedules" end
-local function context(id, message) return ("schedule %s: %s"):format(id, message) end
+local context, not_found = store.context, store.not_found
+local id_problem = schedule_record.id_problem
 
 local function check_id(id, level)
   if type(id) ~= "string" then
     error(("a schedule's id must be a string, not a %s"):format(type(id)), level + 1)
   end
-end
-
-local id_problem = schedule_record.id_problem
-
-local function parse(id, text)
-  local record, message, code = core.decode(text)
-  if type(record) ~= "table" or record[1] ~= nil or type(record.payload) ~= "table" then
-    message = context(id, "its record cannot be read: " .. (message or "no schedule"))
-    return nil, message, code or errors.SERIALIZATION
-  end
-  if record.v ~= nil and record.v ~= 1 then
-    return nil, context(id, "its record is of a version that this one does not know"), errors.UNSUPPORTED
-  end
-  for name, value in pairs(record) do
-    if value == core.null then record[name] = nil end
-  end
-  return record
-end
-
--- A record and its revision; revision 0 and no code: there is none.
-local function read(client, id)
-  local text, revision, code = client.conn:kv_get(bucket(client), id)
-  if not text then
-    if code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION then return nil, 0 end
-    return nil, context(id, revision), code
-  end
-  local record, message
-  record, message, code = parse(id, text)
-  if not record then return nil, message, code, revision end
-  return record, revision
-end
-
--- The new revision, or nil, message, code; WRONG_REVISION: somebody was faster.
-local function write(client, id, record, revision)
-  local text, message, code = core.encode(record)
-  if not text then return nil, context(id, message), code end
-  local most = client.conn:max_job()
-  if #text > most then
-    return nil, context(id, ("%d bytes, and a schedule may have %d"):format(#text, most)), errors.TOO_LARGE
-  end
-  local made
-  for _ = 1, 2 do
-    if revision == 0 then
-      made, message, code = client.conn:kv_create(bucket(client), id, text)
-    else
-      made, message, code = client.conn:kv_update(bucket(client), id, text, revision)
-    end
-    if made then return made end
-    if code ~= errors.CONFIGURATION then break end
-    local layout -- a new server: there is no bucket yet
-    layout, message, code = client:ensure_layout()
-    if not layout then break end
-  end
-  if code == errors.KEY_EXISTS then code = errors.WRONG_REVISION end
-  return nil, context(id, message), code
-end
-
-local function not_found(id) return nil, context(id, "there is none of that id"), errors.KEY_NOT_FOUND end
-
--- Read, let fn(record) change it, write, as often as the scheduler comes in between. With an edition, a
--- change that somebody else has made since is not overwritten.
-local function change(client, id, fn, edition)
-  local message, code
-  for _ = 1, TRIES do
-    local record, revision, done
-    record, revision, code = read(client, id)
-    if not record then
-      if code then return nil, revision, code end
-      return not_found(id)
-    end
-    if edition == nil then edition = false end
-    if edition and record.edition ~= edition then
-      return nil, context(id, "somebody else has changed it meanwhile"), errors.WRONG_REVISION
-    end
-    done, message, code = fn(record)
-    if done == nil then return nil, context(id, message), code end
-    if done == "as it is" then return record end
-    record.edition, record.modified_at = (tonumber(record.edition) or 0) + 1, core.now()
-    done, message, code = write(client, id, record, revision)
-    if done then return record end
-    if code ~= errors.WRONG_REVISION then return nil, message, code end
-  end
-  return nil, message, code
 end
 
 ---@class naq.Schedule
@@ -136,7 +52,7 @@ function schedule.create(client, queue, id, definition, level)
   schedule_record.check(definition, level + 1)
   local problem = id_problem(id)
   if problem then return nil, problem, errors.INVALID end
-  local old, revision, code, unread = read(client, id)
+  local old, revision, code, unread = store.read(client, id)
   if code and not unread then return nil, revision, code end
   if unread or (old and old.state ~= "finished" and old.state ~= "cancelled") then
     return nil, context(id, "there is one already"), errors.KEY_EXISTS
@@ -145,7 +61,7 @@ function schedule.create(client, queue, id, definition, level)
   record, message, code = schedule_record.new(definition, definition.queue or queue, core.now(), old)
   if not record then return nil, context(id, message), code end
   local made
-  made, message, code = write(client, id, record, revision)
+  made, message, code = store.write(client, id, record, revision)
   if not made then
     if code == errors.WRONG_REVISION then code = errors.KEY_EXISTS end
     return nil, message, code
@@ -162,7 +78,7 @@ function schedule.find(client, id, level)
   check_id(id, level + 1)
   local problem = id_problem(id)
   if problem then return nil, problem, errors.INVALID end
-  local record, revision, code = read(client, id)
+  local record, revision, code = store.read(client, id)
   if not record then
     if code then return nil, revision, code end
     return not_found(id)
@@ -184,14 +100,14 @@ end
 ---@param client naq.Client
 ---@return naq.ScheduleInfo[]? rows, string? message, naq.Code? code
 function schedule.list(client)
-  local entries, message, code = client.conn:kv_entries(bucket(client))
+  local entries, message, code = client.conn:kv_entries(store.bucket(client))
   if not entries then
     if code == errors.CONFIGURATION or code == errors.KEY_NOT_FOUND then return {} end
     return nil, message, code
   end
   local rows = {}
   for i, entry in ipairs(entries) do
-    local record, problem, problem_code = parse(entry.key, entry.value)
+    local record, problem, problem_code = store.parse(entry.key, entry.value)
     if record then
       rows[i] = schedule_record.row(entry.key, record)
       rows[i].last_state = last_state(client, rows[i])
@@ -207,7 +123,7 @@ end
 ---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND
 function Schedule:info()
   local client = self.client:use(2)
-  local record, revision, code = read(client, self.id)
+  local record, revision, code = store.read(client, self.id)
   if not record then
     if code then return nil, revision, code end
     return not_found(self.id)
@@ -224,7 +140,7 @@ end
 --- No run from now on, until resume().
 ---@return naq.ScheduleInfo? row, string? message, naq.Code? code  WRONG_STATE: finished or cancelled
 function Schedule:pause()
-  local row, message, code = changed(self, change(self.client:use(2), self.id, function(record)
+  local row, message, code = changed(self, store.change(self.client:use(2), self.id, function(record)
     if record.state == "paused" then return "as it is" end
     if record.state == "finished" or record.state == "cancelled" then return wrong_state(record) end
     record.state, record.next_run = "paused", nil
@@ -236,7 +152,7 @@ end
 --- Run again, one that was paused or has failed: from now on, what it missed meanwhile is gone.
 ---@return naq.ScheduleInfo? row, string? message, naq.Code? code  WRONG_STATE
 function Schedule:resume()
-  local row, message, code = changed(self, change(self.client:use(2), self.id, function(record)
+  local row, message, code = changed(self, store.change(self.client:use(2), self.id, function(record)
     if record.state == "active" then return "as it is" end
     if record.state ~= "paused" and record.state ~= "failed" then return wrong_state(record) end
     record.state, record.failures, record.error, record.held = "active", nil, nil, nil
@@ -248,7 +164,7 @@ end
 --- For good; a new one may have its id. What has been put on a queue stays there.
 ---@return naq.ScheduleInfo? row, string? message, naq.Code? code
 function Schedule:cancel()
-  local row, message, code = changed(self, change(self.client:use(2), self.id, function(record)
+  local row, message, code = changed(self, store.change(self.client:use(2), self.id, function(record)
     if record.state == "cancelled" then return "as it is" end
     record.state, record.next_run, record.held = "cancelled", nil, nil
     return true
@@ -260,7 +176,7 @@ end
 ---@return true? done, string? message, naq.Code? code
 function Schedule:delete()
   local client = self.client:use(2)
-  local done, message, code = client.conn:kv_purge(bucket(client), self.id)
+  local done, message, code = client.conn:kv_purge(store.bucket(client), self.id)
   if not done then return nil, context(self.id, message), code end
   return true
 end
@@ -279,7 +195,7 @@ end
 function Schedule:modify_at(changes, level)
   local client = self.client:use(level + 1)
   schedule_record.check_changes(changes, level + 1)
-  return changed(self, change(client, self.id, function(record)
+  return changed(self, store.change(client, self.id, function(record)
     if record.state == "cancelled" then return wrong_state(record) end
     return schedule_record.change(record, changes, core.now())
   end, self.edition))
@@ -289,7 +205,7 @@ end
 ---@return naq.Job[]? jobs, string? message, naq.Code? code
 function Schedule:runs()
   local client = self.client:use(2)
-  local record, revision, code = read(client, self.id)
+  local record, revision, code = store.read(client, self.id)
   if not record then
     if code then return nil, revision, code end
     return not_found(self.id)
@@ -300,8 +216,6 @@ function Schedule:runs()
   end
   return jobs
 end
-
-local RECENT = 20
 
 -- Publish a run with the id of this millisecond, or of the next one that is free.
 local function publish(client, id, record)
@@ -328,7 +242,7 @@ end
 ---@return naq.Job? job, string? message, naq.Code? code
 function Schedule:run()
   local client = self.client:use(2)
-  local record, revision, code = read(client, self.id)
+  local record, revision, code = store.read(client, self.id)
   if not record then
     if code then return nil, revision, code end
     return not_found(self.id)
@@ -339,7 +253,7 @@ function Schedule:run()
   local run = ("%s-%.0f"):format(self.id, at)
   -- The job is on its way; that the record tells of it is worth a few tries.
   for _ = 1, TRIES do
-    record, revision = read(client, self.id)
+    record, revision = store.read(client, self.id)
     if not record then break end
     local recent = type(record.recent) == "table" and record.recent or core.array({})
     recent[#recent + 1] = at
@@ -347,7 +261,7 @@ function Schedule:run()
       table.remove(recent, 1)
     end
     record.last_run, record.last_job, record.recent = at / 1000, run, recent
-    local done, _, why = write(client, self.id, record, revision)
+    local done, _, why = store.write(client, self.id, record, revision)
     if done or why ~= errors.WRONG_REVISION then break end
   end
   return client:job(run)
