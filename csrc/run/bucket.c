@@ -16,6 +16,8 @@ static const int64_t EARLY_US = 20 * INT64_C(1000000); /* the next bucket is ope
 
 enum {
     CREDIT = 8192,
+    LIVE_CREDIT = 256, /* for what is put into the bucket from now on */
+    PACE_MS = 20,
     CREATE_MS = 10000, /* making a consumer costs 0.3 s at a million messages */
     ASK_MS = 5000,
     AGAIN_MS = 1000,
@@ -88,7 +90,7 @@ static void made(void *ctx, int64_t index, naq_slice answer) {
     char text[256] = "no answer";
     int js = answer.at != NULL ? naq_reply_error(answer, text, sizeof text) : -1;
     if (js == 0) {
-        k->wanted = naq_reply_int(answer, "num_pending", 0);
+        k->wanted = k->pull.pending = naq_reply_int(answer, "num_pending", 0);
         k->state = NAQ_BUCKET_OPEN;
         naq_log(NAQ_DEBUG, "bucket %" PRId64 " of the delayed store is open, jobs: %" PRId64,
                 k->number, k->wanted);
@@ -169,10 +171,23 @@ static void looked(void *ctx, int64_t index, naq_slice answer) {
     naq_buckets_open(b, k->number);
 }
 
+/* A message that is delivered as it is stored costs the server, and those who store, several times
+ * of one that is read from a backlog. So when many come, what is asked for is little, and asked for
+ * now and then: the rest gathers and is read in one go. */
+static void read_on(naq_bucket *k, int64_t now_ms) {
+    int64_t pending = k->pull.pending;
+    if (pending > LIVE_CREDIT)
+        naq_pull_want(&k->pull, pending < CREDIT ? (int)pending : CREDIT, now_ms);
+    else if (now_ms >= k->pull.asked_ms + PACE_MS)
+        naq_pull_want(&k->pull, LIVE_CREDIT, now_ms);
+    else if (k->pull.quiet_until_ms < k->pull.asked_ms + PACE_MS)
+        k->pull.quiet_until_ms = k->pull.asked_ms + PACE_MS;
+}
+
 static void turn_open(naq_buckets *b, naq_bucket *k, int64_t now_us, int64_t now_ms) {
     (void)naq_pull_tick(&k->pull, now_ms);
     if (!k->pull.missing) {
-        naq_pull_want(&k->pull, CREDIT, now_ms);
+        read_on(k, now_ms);
     } else if (k->missing_ms == 0) {
         k->missing_ms = now_ms;
     }
@@ -271,7 +286,7 @@ naq_bucket *naq_buckets_delivered(naq_buckets *b, const char *reply, int64_t now
         return NULL;
     if (k->ack_head[0] == '\0') learn_ack(k, reply, &d);
     naq_pull_delivered(&k->pull, d.pending, now_ms);
-    naq_pull_want(&k->pull, CREDIT, now_ms);
+    if (k->state == NAQ_BUCKET_OPEN) read_on(k, now_ms);
     k->read++;
     *seq = d.stream_seq;
     return k;

@@ -22,7 +22,7 @@ enum {
 static const char KEY[] = "scheduler";
 
 static int64_t renew_every(const naq_leader *l) {
-    return l->ttl_ms / 4;
+    return l->ttl_ms / 3;
 }
 
 static int64_t held_for(const naq_leader *l) {
@@ -80,7 +80,7 @@ naq_status naq_leader_open(naq_leader *l, naq_conn *conn, const char *prefix, co
     if (gethostname(l->host, sizeof l->host - 1) != 0) (void)snprintf(l->host, 5, "host");
     (void)snprintf(l->subject, sizeof l->subject, "$KV.%s_leader.%s", prefix, KEY);
     pthread_mutex_init(&l->mu, NULL);
-    return naq_responder_open(&l->ear, conn, l->subject, hear, l, err);
+    return NAQ_OK;
 }
 
 void naq_leader_close(naq_leader *l) {
@@ -181,7 +181,10 @@ naq_status naq_leader_take(naq_leader *l, int64_t *wait_ms, naq_err *err) {
     if (!naq_conn_up(l->conn))
         return naq_fail(err, NAQ_CONNECTION, "scheduler %s: no connection", l->id);
     standing now = {0};
-    naq_status status = read_key(l, &now, err);
+    naq_status status = NAQ_OK;
+    /* A leader does not listen to itself. */
+    if (l->ear == NULL) status = naq_responder_open(&l->ear, l->conn, l->subject, hear, l, err);
+    if (status == NAQ_OK) status = read_key(l, &now, err);
     naq_buf value = {0};
     if (status != NAQ_OK) goto done;
     if (now.value.len > 0 && !is_ours(l, &now.value) && !stood_still(l, &now.value, wait_ms)) {
@@ -196,6 +199,9 @@ naq_status naq_leader_take(naq_leader *l, int64_t *wait_ms, naq_err *err) {
         l->sent_ms = l->renewed_ms = sent_ms;
         l->until_ms = sent_ms + held_for(l);
         l->unanswered = l->lost = false;
+        l->explained = l->number;
+        naq_responder_close(l->ear);
+        l->ear = NULL;
     } else if (status == NAQ_WRONG_REVISION) {
         *wait_ms = RACE_MS;
         status = not_leader(l, &now.value, err);
@@ -223,22 +229,26 @@ void naq_leader_tick(naq_leader *l, naq_loop *loop, int64_t now_ms) {
     naq_buf value = {0};
     naq_err err;
     write_value(l, &value);
-    if (!value.failed && naq_loop_publish(loop, l->subject, NAQ_LEADER_TOKEN, (int64_t)l->revision,
-                                          value.data, value.len, &err) == NAQ_OK)
+    if (!value.failed &&
+        naq_loop_publish(loop, l->subject, NAQ_LEADER_TOKEN | ++l->number, (int64_t)l->revision,
+                         value.data, value.len, &err) == NAQ_OK)
         l->unanswered = true;
-    l->sent_ms = now_ms;
+    l->sent_ms = l->sent_at_ms[l->number % NAQ_LEADER_RENEWALS] = now_ms;
     naq_buf_free(&value);
 }
 
-/* An answer to an earlier renewal than the last one only means that we take ourselves for deposed a
- * little early: its revision is the newer one's condition, which then fails. */
-void naq_leader_answered(naq_leader *l, const naq_answer *answer) {
+/* Answers may be slow: a renewal that was sent before the answer to the one before it came stands
+ * under a condition that this one changed. That it is refused is our own doing. */
+void naq_leader_answered(naq_leader *l, uint32_t token, const naq_answer *answer) {
+    uint16_t number = (uint16_t)token;
     if (answer->status == NAQ_OK) {
         l->revision = answer->sequence;
-        if (l->unanswered) l->renewed_ms = l->sent_ms;
+        l->explained = l->number;
+        if ((uint16_t)(l->number - number) >= NAQ_LEADER_RENEWALS) return; /* of long ago */
+        l->renewed_ms = l->sent_at_ms[number % NAQ_LEADER_RENEWALS];
         l->until_ms = l->renewed_ms + held_for(l);
         l->unanswered = false;
-    } else if (answer->status == NAQ_WRONG_REVISION) {
+    } else if (answer->status == NAQ_WRONG_REVISION && (int16_t)(number - l->explained) > 0) {
         l->lost = true;
     } /* else there is no leader of its stream just now: the next renewal, or the end of our time */
 }

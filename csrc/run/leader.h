@@ -2,7 +2,7 @@
  *
  *   follower  hears each write of the key; one that stood unchanged for nine tenths of the TTL by
  *             its own monotonic clock it replaces by compare-and-set
- *   leader    rewrites it each quarter of the TTL, and takes itself for the leader no longer than
+ *   leader    rewrites it each third of the TTL, and takes itself for the leader no longer than
  *             three quarters of it after it sent what was stored last
  *
  * So a holder that is frozen or cut off has stopped before another begins, whatever the wall clocks
@@ -18,7 +18,9 @@
 #include "nats/loop.h"
 #include "nats/responder.h"
 
-enum { NAQ_LEADER_TOKEN = 0xFFFFFFFFu };
+enum { NAQ_LEADER_RENEWALS = 8 /* under way */ };
+/* Of a renewal's answer; below it stands its number. */
+#define NAQ_LEADER_TOKEN 0x80000000u
 
 typedef struct naq_leader {
     naq_conn *conn;
@@ -39,6 +41,8 @@ typedef struct naq_leader {
     int64_t since_us;
     int64_t until_ms;            /* by our own monotonic clock */
     int64_t sent_ms, renewed_ms; /* the last renewal; the last that was stored: when sent */
+    int64_t sent_at_ms[NAQ_LEADER_RENEWALS]; /* by number */
+    uint16_t number, explained; /* of the last renewal; up to which one a refusal means nothing */
     bool unanswered, lost;
 } naq_leader;
 
@@ -58,7 +62,7 @@ void naq_leader_tick(naq_leader *l, naq_loop *loop, int64_t now_ms);
 int64_t naq_leader_deadline(const naq_leader *l); /* when there is something to do */
 /* Have it confirmed now: something looks as if another had it. */
 void naq_leader_confirm(naq_leader *l);
-void naq_leader_answered(naq_leader *l, const naq_answer *answer);
+void naq_leader_answered(naq_leader *l, uint32_t token, const naq_answer *answer);
 
 /* [blocks] Give it up, so that the next one begins at once. */
 void naq_leader_resign(naq_leader *l);

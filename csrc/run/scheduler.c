@@ -72,8 +72,8 @@ static void delivered(void *ctx, naq_msg *m) {
 
 static void answered(void *ctx, uint32_t token, const naq_answer *answer) {
     naq_scheduler *s = ctx;
-    if (token == NAQ_LEADER_TOKEN)
-        naq_leader_answered(&s->leader, answer);
+    if (token & NAQ_LEADER_TOKEN)
+        naq_leader_answered(&s->leader, token, answer);
     else
         naq_release_answered(&s->reign.release, token, answer);
 }

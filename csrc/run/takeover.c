@@ -14,7 +14,8 @@
 
 enum {
     ASK_MS = 5000,
-    BACK = 24,             /* buckets before this one that are opened unseen: four hours */
+    BACK = 6,              /* buckets before this one that are opened unseen: an hour */
+    NEWS_BACK = 1,         /* the same where nobody has read yet */
     FIRST_LOOK_MS = 10000, /* for stragglers, when nothing makes us expect any */
     AT_ONCE = 32           /* deletions under way */
 };
@@ -52,8 +53,9 @@ static void pointed(void *ctx, int64_t arg, naq_slice answer) {
     }
     naq_stored_free(&m);
     bool known = oldest >= current - BACK;
+    int back = oldest < 0 ? NEWS_BACK : BACK;
     if (oldest > current) oldest = current; /* by a clock that was ahead */
-    if (oldest < current - BACK) oldest = current - BACK;
+    if (oldest < current - back) oldest = current - back;
     naq_buckets_begin(t->buckets, oldest, now_us);
     naq_stragglers_look(t->stragglers, naq_mono_ms() + (known ? FIRST_LOOK_MS : 0));
     t->busy = false;
