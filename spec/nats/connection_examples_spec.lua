@@ -1,11 +1,11 @@
 -- The examples of a request-reply service and of a stream reader, on each interpreter.
 local core = require("naq.core")
 local naq = require("naq")
+local interpreters = require("spec.support.interpreters")
 local support = require("spec.support")
 local nats, eventually = support.nats, support.eventually
 
 local FOLDER = support.root .. "/examples/connections/"
-local INTERPRETERS = { { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }
 
 describe("examples/connections", function()
   local server, folder, count
@@ -21,40 +21,23 @@ describe("examples/connections", function()
     core.rmtree(folder)
   end)
 
-  local function text_of(path)
-    local f = assert(io.open(path, "rb"))
-    local text = f:read("*a")
-    f:close()
-    return text
+  local text_of = interpreters.text_of
+
+  local function output()
+    count = count + 1
+    return ("%s/out%d"):format(folder, count)
   end
 
   local function start(one, example, ...)
-    count = count + 1
-    local out = ("%s/out%d"):format(folder, count)
-    local pid = assert(core.spawn({ one[1], FOLDER .. example, ... }, {
-      stdout = out,
-      stderr = out,
-      die_with_parent = true,
-      env = {
-        LUA_PATH = support.lua_path,
-        LUA_CPATH = ("%s/lib/%s/?.so;;"):format(support.build, one[2]),
-        LUA_PATH_5_4 = false,
-        LUA_CPATH_5_4 = false,
-        LD_PRELOAD = support.preload,
-        NAQ_NATS_URL = server.url,
-      },
-    }))
-    return pid, out
+    local out = output()
+    return interpreters.start(one, { FOLDER .. example, ... }, out, server.url), out
   end
 
   local function run(one, example, ...)
-    local pid, out = start(one, example, ...)
-    local state, status = core.wait(pid, 60)
-    if state == "running" then core.kill(pid, "KILL") end
-    return state == "exited" and status or state, text_of(out)
+    return interpreters.run(one, { FOLDER .. example, ... }, output(), server.url)
   end
 
-  for _, one in ipairs(INTERPRETERS) do
+  for _, one in ipairs(interpreters.LIST) do
     it("request_reply.lua answers, in " .. one[1], function()
       local status, text = run(one, "request_reply.lua", "ask", "1")
       assert.equal(1, status)

@@ -2,6 +2,7 @@
 -- coroutines. The program runs on every interpreter, each collecting as eagerly as it can.
 local core = require("naq.core")
 local naq = require("naq")
+local interpreters = require("spec.support.interpreters")
 local support = require("spec.support")
 local nats = support.nats
 
@@ -234,31 +235,11 @@ describe("the collector at its most eager", function()
     core.rmtree(folder)
   end)
 
-  for _, one in ipairs({ { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }) do
-    local interpreter, abi = one[1], one[2]
-    it("loses nothing and breaks nothing in " .. interpreter, function()
-      local out = folder .. "/" .. interpreter
-      local lua = support.root .. "/lua/?.lua;" .. support.root .. "/lua/?/init.lua;;"
-      local pid = assert(core.spawn({ interpreter, folder .. "/program.lua" }, {
-        stdout = out,
-        stderr = out,
-        die_with_parent = true,
-        env = {
-          LUA_PATH = lua,
-          LUA_CPATH = ("%s/lib/%s/?.so;;"):format(support.build, abi),
-          LUA_PATH_5_4 = false,
-          LUA_CPATH_5_4 = false,
-          LD_PRELOAD = support.preload,
-          NAQ_NATS_URL = server.url,
-        },
-      }))
-      local state, status = core.wait(pid, 120)
-      if state == "running" then core.kill(pid, "KILL") end
-      local f = assert(io.open(out, "rb"))
-      local text = f:read("*a")
-      f:close()
+  for _, one in ipairs(interpreters.LIST) do
+    it("loses nothing and breaks nothing in " .. one[1], function()
+      local status, text = interpreters.run(one, { folder .. "/program.lua" }, folder .. "/" .. one[1], server.url, 120)
       assert.equal("fine EAGER", text)
-      assert.same({ "exited", 0 }, { state, status })
+      assert.equal(0, status)
     end)
   end
 end)

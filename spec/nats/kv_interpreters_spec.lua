@@ -2,6 +2,7 @@
 -- how an iteration that is left early ends.
 
 local core = require("naq.core")
+local interpreters = require("spec.support.interpreters")
 local support = require("spec.support")
 local nats = support.nats
 
@@ -88,30 +89,13 @@ describe("key-value", function()
     core.rmtree(folder)
   end)
 
-  for _, one in ipairs({ { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }) do
+  for _, one in ipairs(interpreters.LIST) do
     it("works in " .. one[1], function()
       server:stop()
       server = nats.start()
-      local out = folder .. "/" .. one[1]
-      local pid = assert(core.spawn({ one[1], folder .. "/program.lua" }, {
-        stdout = out,
-        stderr = out,
-        die_with_parent = true,
-        env = {
-          LUA_PATH = support.lua_path,
-          LUA_CPATH = ("%s/lib/%s/?.so;;"):format(support.build, one[2]),
-          LUA_PATH_5_4 = false,
-          LUA_CPATH_5_4 = false,
-          LD_PRELOAD = support.preload,
-          NAQ_NATS_URL = server.url,
-        },
-      }))
-      local state, status = core.wait(pid, 60)
-      local f = assert(io.open(out, "rb"))
-      local text = f:read("*a")
-      f:close()
+      local status, text = interpreters.run(one, { folder .. "/program.lua" }, folder .. "/" .. one[1], server.url)
       assert.equal(WANTED, text)
-      assert.same({ "exited", 0 }, { state, status })
+      assert.equal(0, status)
     end)
   end
 end)
