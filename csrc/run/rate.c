@@ -6,7 +6,7 @@
 
 enum {
     BATCH_US = 100000,
-    SLACK_US = 100000, /* who comes late by less than this has lost nothing */
+    SLACK_US = 200000, /* who comes late by less than this has lost nothing */
     FAR_US = 500000,
     FAR_SAMPLES = 32,
     SMOOTH = 64

@@ -69,7 +69,7 @@ describe("a limited queue", function()
   it("may be limited, widened and freed while jobs run", function()
     worker({ threads = 8 })
     worker({ threads = 8 })
-    fill(300, 0.05)
+    fill(1000, 0.05) -- far more than run while it is changed
     eventually(function() return ended() > 20 end, 10)
     assert(queue:configure({ concurrency = 2 }))
     local from = core.now() + 1
@@ -80,7 +80,7 @@ describe("a limited queue", function()
     end
     assert.is_true(spans.most(limited) <= 2, spans.most(limited))
     assert(queue:configure({ concurrency = 6 }))
-    from = core.now() + 0.3
+    from = core.now() + 1
     eventually(function() return core.now() > from + 0.5 end, 3)
     limited = {}
     for _, event in ipairs(spans.read(side.path)) do
@@ -88,7 +88,7 @@ describe("a limited queue", function()
     end
     assert.equal(6, spans.most(limited))
     assert(queue:configure({ concurrency = require("naq").null }))
-    all_end(300, 10)
+    all_end(1000, 30)
   end)
 
   it("starts as many jobs a second as its rate, within 5 % over ten seconds on four workers", function()

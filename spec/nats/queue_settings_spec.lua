@@ -58,7 +58,8 @@ describe("the settings of a queue", function()
     local f = assert(io.open(file, "wb"))
     f:write(script)
     f:close()
-    local env = { LUA_PATH = support.lua_path, LUA_CPATH = support.lua_cpath }
+    local env =
+      { LUA_PATH = support.lua_path, LUA_CPATH = support.lua_cpath, LD_PRELOAD = support.preload }
     local pids = {}
     for i, name in ipairs({ "concurrency", "rate_limit", "max_retries" }) do
       local argv = { "lua5.4", file, server.url, queue.name, name, ("%d"):format(100 * i) }
