@@ -13,6 +13,7 @@
 
 #include "base/thread.h"
 #include "nats/conn_state.h"
+#include "nats/tls.h"
 
 enum { CLOSE_FLUSH_MS = 1000 };
 
@@ -65,11 +66,13 @@ static void close_now(naq_conn *c, bool for_good) {
 
 static void *shut_apart(void *arg) {
     close_now(arg, false);
+    naq_tls_leave_thread();
     return NULL;
 }
 
 static void *drop_apart(void *arg) {
     close_now(arg, true);
+    naq_tls_leave_thread();
     return NULL;
 }
 

@@ -43,6 +43,10 @@ function JetStream:add_consumer(stream, config)
 end
 
 --- add_consumer() on behalf of a caller `level` above (1: the calling function).
+---@param stream string
+---@param config table
+---@param level integer
+---@return table? info, string? message, naq.Code? code
 function JetStream:create_consumer(stream, config, level)
   self.connection:use(level + 1)
   local ok, message, code = schema.check_name(stream, "stream", level + 1)
@@ -67,6 +71,8 @@ end
 
 --- What the server knows of a consumer: { name, stream_name, config, created, delivered, ack_floor,
 --- num_ack_pending, num_redelivered, num_waiting, num_pending }.
+---@param stream string
+---@param consumer string
 ---@return table? info, string? message, naq.Code? code  KEY_NOT_FOUND
 function JetStream:consumer_info(stream, consumer)
   local ok, message, code = check_names(self, stream, consumer, 2)
@@ -77,6 +83,8 @@ function JetStream:consumer_info(stream, consumer)
 end
 
 --- Delete a consumer. What it had not acked is for others.
+---@param stream string
+---@param consumer string
 ---@return true? done, string? message, naq.Code? code  KEY_NOT_FOUND
 function JetStream:delete_consumer(stream, consumer)
   local ok, message, code = check_names(self, stream, consumer, 2)
@@ -87,6 +95,7 @@ function JetStream:delete_consumer(stream, consumer)
 end
 
 --- All consumers of a stream, as consumer_info() tells them.
+---@param stream string
 ---@return table[]? infos, string? message, naq.Code? code  KEY_NOT_FOUND: no such stream
 function JetStream:list_consumers(stream)
   local core = self.connection:use(2)

@@ -125,6 +125,7 @@ function JetStream:list_streams(opts)
 end
 
 --- Delete a stream with all that is in it.
+---@param name string
 ---@return true? done, string? message, naq.Code? code  KEY_NOT_FOUND
 function JetStream:delete_stream(name)
   self.connection:use(2)
