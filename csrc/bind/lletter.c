@@ -8,6 +8,7 @@
 #include "bind/lconn.h"
 #include "bind/lletter.h"
 #include "nats/browse.h"
+#include "nats/envelope.h"
 #include "nats/letter.h"
 #include "nats/pool.h"
 
@@ -162,5 +163,22 @@ int lnaq_core_revive(lua_State *L) {
         return lnaq_fail(L, &err);
     lnaq_pushbytes(L, out);
     lnaq_pushint64(L, hop);
+    return 2;
+}
+
+/* The same job for another time: one hop on, its attempt and its history as they are. */
+int lnaq_core_postpone(lua_State *L) {
+    size_t len;
+    const char *payload = luaL_checklstring(L, 1, &len);
+    naq_buf *out = lnaq_newbytes(L);
+    naq_envelope job;
+    naq_err err;
+    naq_status status = naq_envelope_parse(payload, len, &job, &err);
+    if (status == NAQ_OK)
+        status = naq_envelope_next(payload, len, job.hop + 1, job.attempt, 0, (naq_slice){NULL, 0},
+                                   out, &err);
+    if (status != NAQ_OK) return lnaq_fail(L, &err);
+    lnaq_pushbytes(L, out);
+    lnaq_pushint64(L, job.hop + 1);
     return 2;
 }

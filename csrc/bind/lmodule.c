@@ -28,6 +28,7 @@ static const luaL_Reg CORE[] = {
     {"letter", lnaq_core_letter},
     {"keep", lnaq_core_keep},
     {"revive", lnaq_core_revive},
+    {"postpone", lnaq_core_postpone},
     {"cron_next", lnaq_cron_next},
     {"connect", lnaq_connect},
     {"connection_stats", lnaq_connection_stats},

@@ -111,7 +111,16 @@ static void queue_at(naq_recurring *r, naq_entry *e, int64_t at_ms) {
 }
 
 static void queue_next(naq_recurring *r, naq_entry *e) {
-    queue_at(r, e, naq_plan_due(&e->plan, e->id));
+    int64_t at_ms = naq_plan_due(&e->plan, e->id);
+    /* Unless a clock that was set back has made a pause of years of it. */
+    bool pausing = e->not_before_ms > at_ms && e->not_before_ms <= now_ms() + AGAIN_MAX_MS;
+    queue_at(r, e, pausing ? e->not_before_ms : at_ms);
+}
+
+/* Once more, a moment later, whatever the watch brings until then. */
+static void queue_again(naq_recurring *r, naq_entry *e, int64_t now, int64_t pause_ms) {
+    e->not_before_ms = now + pause_ms;
+    queue_at(r, e, e->not_before_ms);
 }
 
 /* Its record is to be written, not before this moment of the monotonic clock. */
@@ -355,7 +364,7 @@ static bool choose(naq_recurring *r, naq_entry *e, int64_t now, int64_t *due_ms)
         p->next_ms = *due_ms;
         touch(r, e, 0);
     }
-    queue_at(r, e, now + AGAIN_MS);
+    queue_again(r, e, now, AGAIN_MS);
     return false;
 }
 
@@ -366,6 +375,7 @@ static void ran(naq_recurring *r, naq_entry *e, int64_t due_ms, const char *job,
     naq_plan_ran(p, due_ms, job, now);
     p->held = false;
     p->done_until_ms = until;
+    e->not_before_ms = 0;
     e->unsaved_runs++;
     touch(r, e, 0);
     naq_plan_settle(p, until);
@@ -380,7 +390,7 @@ static bool of_the_connection(naq_status status) {
 static void failed(naq_recurring *r, naq_entry *e, const run *one, int64_t now) {
     naq_plan *p = &e->plan;
     if (of_the_connection(one->status)) {
-        queue_at(r, e, now + AGAIN_MS);
+        queue_again(r, e, now, AGAIN_MS);
         return;
     }
     p->failures++;
@@ -396,7 +406,7 @@ static void failed(naq_recurring *r, naq_entry *e, const run *one, int64_t now) 
             "schedule %s: its run could not be put on queue %s, and is tried again: %s", e->id,
             p->queue, one->message);
     int64_t wait = AGAIN_MS << (p->failures < 7 ? p->failures - 1 : 6);
-    queue_at(r, e, now + (wait < AGAIN_MAX_MS ? wait : AGAIN_MAX_MS));
+    queue_again(r, e, now, wait < AGAIN_MAX_MS ? wait : AGAIN_MAX_MS);
 }
 
 static void send_write(naq_recurring *r, naq_entry *e) {
@@ -471,7 +481,7 @@ static bool turn(naq_recurring *r) {
         e->queued_ms = INT64_MAX;
         if (e->plan.state != NAQ_PLAN_ACTIVE || e->plan.next_ms == INT64_MAX) continue;
         if (e->unsure) {
-            queue_at(r, e, now + AGAIN_MS);
+            queue_again(r, e, now, AGAIN_MS);
         } else if (choose(r, e, now, &due_ms)) {
             if (was_sent(r, e, due_ms)) {
                 char job[NAQ_ID_TEXT];

@@ -11,8 +11,9 @@ typedef struct naq_entry {
     bool used;
 
     naq_plan plan;
-    uint64_t revision; /* of the record that plan was read from, or that we wrote last */
-    int64_t queued_ms; /* where it stands in the heap; INT64_MAX: nowhere */
+    uint64_t revision;     /* of the record that plan was read from, or that we wrote last */
+    int64_t queued_ms;     /* where it stands in the heap; INT64_MAX: nowhere */
+    int64_t not_before_ms; /* after a failure */
 
     bool dirty;  /* the record does not say yet what we did */
     bool listed; /* to be written */

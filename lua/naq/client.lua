@@ -11,6 +11,7 @@ local jobs = require("naq.jobs")
 local leader = require("naq.leader")
 local jetstream_api = require("naq.jetstream_api")
 local queue = require("naq.queue")
+local reschedule = require("naq.reschedule")
 local results = require("naq.results")
 local workers = require("naq.workers")
 
@@ -168,6 +169,16 @@ function Client:job(id)
     return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
   end
   return setmetatable({ id = id }, self.handles)
+end
+
+--- What job:reschedule() does.
+---@param handle naq.Job
+---@param time number|string
+---@param level integer
+---@return true? done, string? message, naq.Code? code
+function Client:reschedule_job(handle, time, level)
+  local done, message, code = reschedule.job(self:use(level + 1), handle, time, level + 1)
+  return done, message, code
 end
 
 --- What job:cancel() does.

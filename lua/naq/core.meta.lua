@@ -41,6 +41,10 @@ function core.keep(payload, max) end
 ---@param text string
 ---@return string? payload, integer|string hop_or_message, string? code  UNDECODABLE, SERIALIZATION
 function core.revive(text) end
+--- The payload of a job for another time: one hop on, its attempt and its history as they are.
+---@param payload string
+---@return string? payload, integer|string hop_or_message, string? code  UNDECODABLE
+function core.postpone(payload) end
 
 -- small things ------------------------------------------------------------------------------------
 function core.new_id() end              ---@return string id   time-ordered, 26 characters

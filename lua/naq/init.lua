@@ -236,15 +236,21 @@ local function scheduled(id, level)
   return found, message, code
 end
 
---- End a recurring schedule.
+--- End what was scheduled: a recurring schedule, or else the job of that id.
 ---@param id string
----@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND
+---@return naq.ScheduleInfo|true|nil done, string? message, naq.Code? code  KEY_NOT_FOUND, WRONG_STATE
 function naq.cancel_scheduled_job(id)
-  local schedule, row, message, code
+  local schedule, done, message, code
   schedule, message, code = scheduled(id, 2)
-  if not schedule then return nil, message, code end
-  row, message, code = schedule:cancel()
-  return row, message, code
+  if schedule then
+    done, message, code = schedule:cancel()
+  elseif core.valid_id(id) and (code == errors.KEY_NOT_FOUND or code == errors.INVALID) then
+    local why
+    done, why, code = default():job(id):cancel()
+    if not done and code == errors.JOB_NOT_FOUND then code = errors.KEY_NOT_FOUND end
+    if code ~= errors.KEY_NOT_FOUND then message = why end
+  end
+  return done, message, code
 end
 
 --- Let a recurring schedule rest, until naq.resume_scheduled_job().

@@ -75,6 +75,16 @@ function Job:cancel()
   return done, message, code
 end
 
+--- Move a job that waits for its time to another one: epoch seconds or ISO 8601 (no zone: UTC). A time that
+--- has passed is now. A retry that waits is moved as well.
+---@param time number|string
+---@return true? done, string? message, naq.Code? code
+---        WRONG_STATE (it does not wait for a time, or is just leaving), JOB_NOT_FOUND
+function Job:reschedule(time)
+  local done, message, code = self.client:use(2):reschedule_job(self, time, 2)
+  return done, message, code
+end
+
 --- Why the job is not running: { id, state, queue, reasons = { { code, message, ... }, ... } }.
 ---@return naq.Explanation? explanation, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
 function Job:explain()

@@ -208,4 +208,58 @@ describe("a scheduler", function()
     assert.same(before, waiting())
     assert.equal(3, info(schedule).runs)
   end)
+
+  it("gives one up that cannot be put on its queue, and goes on with it once it is resumed", function()
+    local api = require("naq.jetstream_api")
+    local stream = assert(api.call(client.conn, "STREAM.INFO", "naq_jobs"))
+    local function largest(size)
+      stream.config.max_msg_size = size
+      assert(api.call(client.conn, "STREAM.UPDATE", "naq_jobs", stream.config))
+    end
+    scheduler:close()
+    scheduler = assert(require("naq.scheduler").new({ servers = { server.url }, scheduler = { max_failures = 2 } }))
+    local fine = assert(queue:schedule("small", { job = "t", interval = 0.2 }))
+    largest(1000)
+    local schedule = assert(queue:schedule("large", { job = "t", args = ("x"):rep(2000), interval = 0.2 }))
+    eventually(function() return info(schedule).state == "failed" end, 20, "it to be given up")
+    local row = info(schedule)
+    assert.equal("TOO_LARGE", row.error.code)
+    assert.is_nil(row.next_run)
+    assert.equal(0, row.runs)
+    local runs = info(fine).runs
+    eventually(function() return info(fine).runs > runs end, 20, "the other one to go on")
+    largest(-1)
+    assert.equal("active", assert(schedule:resume()).state)
+    eventually(function() return info(schedule).runs >= 2 end, 20, "it to go on")
+    assert.is_nil(info(schedule).error)
+  end)
+
+  it("loses no run to those who change its schedule at the same time", function()
+    local schedule = assert(queue:schedule("busy", { job = "t", interval = 0.05, ["repeat"] = 40 }))
+    local changes = 0
+    eventually(function()
+      local row = assert(assert(client:schedule("busy")):modify({ args = changes }))
+      changes = changes + 1
+      return row.state == "finished"
+    end, 30, "it to finish")
+    assert(changes > 5, changes)
+    local ids = waiting()
+    assert.equal(40, #ids)
+    assert.equal(40, info(schedule).runs)
+    table.sort(ids)
+    for i = 2, #ids do
+      assert.equal(50, tonumber(ids[i]:match("%d+$")) - tonumber(ids[i - 1]:match("%d+$")))
+    end
+  end)
+
+  it("writes runs down of one that is paused meanwhile", function()
+    local schedule = assert(queue:schedule("paused", { job = "t", interval = 0.02 }))
+    for _ = 1, 5 do
+      eventually(function() return info(schedule).runs >= 1 end, 20, "a run")
+      assert(schedule:pause())
+      eventually(function() return #waiting() == info(schedule).runs end, 10, "all runs to be written down")
+      assert.equal("paused", info(schedule).state)
+      assert(schedule:resume())
+    end
+  end)
 end)

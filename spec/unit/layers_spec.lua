@@ -52,7 +52,7 @@ local LUA_ROWS = {
   { "workers", "control", "guess", "leader" },
   { "lookup", "running" },
   { "details", "queue_stats", "schedule", "waiting" },
-  { "cancel", "explain", "jobs", "queue", "results", "revive" },
+  { "cancel", "explain", "jobs", "queue", "reschedule", "results", "revive" },
   { "dead_letter", "scheduler", "worker" },
   { "client" },
   { "services" },
