@@ -51,24 +51,24 @@ static naq_bucket *find(naq_buckets *b, int64_t number) {
     return NULL;
 }
 
-void naq_buckets_open(naq_buckets *b, int64_t number) {
-    if (find(b, number) != NULL) return;
+bool naq_buckets_open(naq_buckets *b, int64_t number) {
+    if (find(b, number) != NULL) return false;
     for (int i = 0; i < NAQ_BUCKETS; i++) {
         naq_bucket *k = &b->all[i];
         if (k->state != NAQ_BUCKET_FREE) continue;
         memset(k, 0, sizeof *k);
         k->state = NAQ_BUCKET_OPENING;
         k->number = number;
-        return;
+        return true;
     }
-    /* All places taken: it is asked for again, by its turn or as a straggler. */
+    return true; /* all places taken: it is asked for again, by its turn or as a straggler */
 }
 
 void naq_buckets_begin(naq_buckets *b, int64_t oldest, int64_t now_us) {
     b->oldest = oldest;
     b->newest = number_at(now_us);
     for (int64_t n = oldest; n <= b->newest; n++)
-        naq_buckets_open(b, n);
+        (void)naq_buckets_open(b, n);
 }
 
 /* Making its consumer. The place in the table is part of the name, which comes with each delivery.
@@ -168,7 +168,7 @@ static void looked(void *ctx, int64_t index, naq_slice answer) {
     /* Delivered, and not to us: it gets a new consumer, which delivers them again. */
     naq_log(NAQ_WARNING, "bucket %" PRId64 " of the delayed store: %" PRId64 " jobs are read again",
             k->number, unacked);
-    naq_buckets_open(b, k->number);
+    (void)naq_buckets_open(b, k->number);
 }
 
 /* A message that is delivered as it is stored costs the server, and those who store, several times
@@ -214,15 +214,15 @@ void naq_buckets_turn(naq_buckets *b, int64_t now_us, int64_t now_ms, int64_t co
     }
     if (current < b->oldest) b->oldest = current;
     while (b->newest < latest)
-        naq_buckets_open(b, ++b->newest);
-    if (find(b, current) == NULL) naq_buckets_open(b, current);
+        (void)naq_buckets_open(b, ++b->newest);
+    (void)naq_buckets_open(b, current);
     for (int i = 0; i < NAQ_BUCKETS; i++) {
         naq_bucket *k = &b->all[i];
         if (k->state == NAQ_BUCKET_OPENING) turn_opening(b, k, now_ms);
         if (k->state == NAQ_BUCKET_OPEN) turn_open(b, k, now_us, now_ms);
         if (k->missing_ms > 0 && k->state == NAQ_BUCKET_OPEN && confirmed_ms > k->missing_ms) {
             give_up(b, k);
-            naq_buckets_open(b, k->number);
+            (void)naq_buckets_open(b, k->number);
         }
         if (k->state == NAQ_BUCKET_DEAD && k->held == 0) k->state = NAQ_BUCKET_FREE;
     }

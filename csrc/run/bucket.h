@@ -59,8 +59,8 @@ int64_t naq_buckets_alarm_us(const naq_buckets *b);                 /* wall: the
 /* Whether all that was there has been read. */
 bool naq_buckets_read(const naq_buckets *b);
 
-/* Open one out of its turn, unless it is open. */
-void naq_buckets_open(naq_buckets *b, int64_t number);
+/* Open one out of its turn. False: it is open. */
+bool naq_buckets_open(naq_buckets *b, int64_t number);
 
 /* A delivery's bucket, NULL when it is none of ours; its sequence. */
 naq_bucket *naq_buckets_delivered(naq_buckets *b, const char *reply, int64_t now_ms, uint64_t *seq);

@@ -45,17 +45,17 @@ static void listed(void *ctx, int64_t arg, naq_slice answer) {
         char *digits_end;
         int64_t number = strtoll(at, &digits_end, 10);
         if (*digits_end != '.' || number == last) continue;
-        if (number >= s->buckets->oldest) return;
+        last = number;
+        if (number > s->buckets->newest) return;
         if (opened == OPENED_AT_ONCE) {
             s->next_ms = now + SOON_MS;
             return;
         }
+        if (!naq_buckets_open(s->buckets, number)) continue;
+        opened++;
         naq_log(NAQ_INFO,
                 "the delayed store has jobs in its closed bucket %" PRId64 "; it is opened again",
                 number);
-        naq_buckets_open(s->buckets, number);
-        last = number;
-        opened++;
     }
 }
 

@@ -113,6 +113,55 @@ describe("a scheduler", function()
     eventually(function() return left() == 0 end, 3, "nothing to be left")
   end)
 
+  describe("when the clock is set", function()
+    local shifted
+    before_each(function() shifted = 0 end)
+    after_each(function() core.shift_clock(-shifted) end)
+
+    local function shift(seconds)
+      core.shift_clock(seconds)
+      shifted = shifted + seconds
+    end
+
+    it("ahead releases what is due by it, once; back nothing again", function()
+      start()
+      local soon, later = put(core.now() + 1000), put(core.now() + 5000)
+      local witness = put(core.now() + 0.1)
+      released(witness, 3)
+      assert.is_nil((on_queue(soon)))
+      shift(1100)
+      local info = released(soon, 10)
+      assert.is_nil((on_queue(later)))
+      assert(jetstream_api.call(client.conn, "STREAM.MSG.DELETE", "naq_jobs", { seq = info.seq }))
+      shift(-1200)
+      released(put(core.now() + 0.1), 10)
+      shift(1300)
+      released(put(core.now() + 0.1), 10)
+      assert.is_nil((on_queue(soon)))
+      assert.is_nil((on_queue(later)))
+    end)
+
+    it("years ahead goes on with today's jobs", function()
+      start()
+      local far = put(core.now() + 86400)
+      shift(3 * 365 * 86400)
+      released(put(core.now() + 0.1), 15)
+      released(far, 15)
+    end)
+
+    it("closes buckets that are over, and remembers where to begin", function()
+      start()
+      released(put(core.now() + 0.1), 3)
+      shift(3 * BUCKET_SECONDS)
+      local now = math.floor(core.now() / BUCKET_SECONDS)
+      eventually(function()
+        local oldest = tonumber((client.conn:kv_get("naq_control", "scheduler.oldest")))
+        return oldest and oldest >= now - 2, oldest
+      end, 25, "the pointer to move on")
+      released(put(core.now() + 0.1), 5)
+    end)
+  end)
+
   it("removes every other reader of the store, that of an earlier version too", function()
     local config = { durable_name = "mover", ack_policy = "explicit", max_deliver = -1 }
     local body = { stream_name = "naq_delayed", config = config }
