@@ -33,6 +33,8 @@ local function exists(file)
   return f ~= nil and f:close()
 end
 
+assert(io.open(folder .. "/" .. name .. ".begun", "w")):close()
+
 local i = 0
 repeat
   i = i + 1
@@ -77,6 +79,9 @@ end
 -- Kills and restarts the server three times, stops the load two seconds later and reads what was seen.
 local function restart_under(server, folder, names, log_of)
   local conn = server:connect()
+  for _, name in ipairs(names) do
+    eventually(function() return read(("%s/%s.begun"):format(folder, name)), log_of(name) end, 20, name .. " to begin")
+  end
   local back
   for _ = 1, 3 do
     local before = core.mono()
