@@ -19,7 +19,7 @@ enum {
     AWAIT_MS = 2000,
     /* A job that never looked whether it is cancelled is stopped after so long: time to look for
      * the first time. */
-    PROMPT_MS = 50
+    PROMPT_MS = 20
 };
 
 typedef struct naq_cancelled {

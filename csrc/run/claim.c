@@ -173,6 +173,18 @@ naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred) {
     return permit;
 }
 
+bool naq_claim_cancelled(naq_attempt *a) {
+    naq_record record;
+    memset(&record, 0, sizeof record);
+    naq_err ignored;
+    standing s = {0};
+    bool cancelled =
+        naq_results_find(a->at->conn, a->at->prefix, a->id, &record, &ignored) == NAQ_OK &&
+        read_standing(&record.entry.value, &s, &ignored) == NAQ_OK && is(s.state, "cancelled");
+    naq_buf_free(&record.entry.value);
+    return cancelled;
+}
+
 naq_permit naq_claim_look(naq_attempt *a) {
     naq_record record;
     memset(&record, 0, sizeof record);

@@ -25,6 +25,9 @@ naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred);
  * counted. */
 void naq_claim_undo(naq_attempt *a);
 
+/* [blocks] Whether the record says that the job was cancelled. */
+bool naq_claim_cancelled(naq_attempt *a);
+
 /* [blocks] The same question without consequences: NAQ_PERMIT_RUN, NAQ_PERMIT_DROP, or
  * NAQ_PERMIT_LEAVE when the record cannot be read. */
 naq_permit naq_claim_look(naq_attempt *a);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "nats/delayed.h"
+#include "nats/leftover.h"
 #include "nats/letter.h"
 #include "nats/publish.h"
 #include "run/claim.h"
@@ -298,6 +299,26 @@ static naq_status write_failure(naq_attempt *a, const naq_letter *letter, size_t
     return status;
 }
 
+/* A cancel that came before the letter counts, and leaves none; one that comes behind it takes the
+ * letter away itself. */
+static bool withdraw_letter(naq_attempt *a) {
+    if (!naq_claim_cancelled(a)) return false;
+    char stream[96], subject[256];
+    naq_stored m;
+    naq_err err;
+    (void)snprintf(stream, sizeof stream, "%s_failed", a->at->prefix);
+    (void)snprintf(subject, sizeof subject, "%s.f.%s.%s", a->at->prefix, a->queue, a->id);
+    naq_status status = naq_message_last(a->at->conn, stream, subject, &m, &err);
+    if (status == NAQ_OK) status = naq_message_delete(a->at->conn, stream, m.sequence, &err);
+    naq_stored_free(&m);
+    if (status != NAQ_OK && status != NAQ_KEY_NOT_FOUND)
+        naq_log(NAQ_WARNING, "job %s: cancelled, and its dead letter stays: %s (%s)", a->id,
+                err.message, naq_status_code(status));
+    a->slot->dropped = true;
+    a->slot->verdict = NAQ_VERDICT_ACK;
+    return true;
+}
+
 static void bury(naq_attempt *a, const naq_letter *letter) {
     naq_slot *slot = a->slot;
     naq_err err;
@@ -309,6 +330,7 @@ static void bury(naq_attempt *a, const naq_letter *letter) {
         leave(a, "its dead letter was not stored", &err);
         return;
     }
+    if (withdraw_letter(a)) return;
     naq_log(NAQ_WARNING, "job %s is a dead letter (%s): %s (%s)", a->id, letter->reason,
             letter->message, letter->code);
     naq_status status = write_failure(a, letter, NAQ_HISTORY_BYTES, &err);

@@ -162,6 +162,12 @@ local function clear(try)
   delete(client, found.stream, found.seq)
   -- One that left the delayed store just now is on its queue.
   if found.state ~= "pending" then sweep(try, { queue = found.queue, priority = found.priority }) end
+  -- One that failed at that moment may have its letter already, or one of an earlier round is left over.
+  if found.queue then
+    local letter = ("%s.f.%s.%s"):format(client.prefix, found.queue, try.id)
+    local there, info = client.conn:last_msg(client.prefix .. "_failed", letter)
+    if there then delete(client, client.prefix .. "_failed", info.seq) end
+  end
   -- Those that were silent before get it as well, and are not waited for.
   local answers = tell(try, true, try.answered)
   -- One that failed at that moment may have stored its next attempt.

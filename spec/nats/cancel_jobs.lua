@@ -53,8 +53,9 @@ naq.job("loop", function(args, job)
   loops[args.kind]()
 end)
 
--- Ends by itself, some time after it was told; then says so.
+-- Ends by itself, some time after it was told; then says so. Has looked once when its mark is there.
 naq.job("tidy", function(args, job)
+  job:cancelled()
   mark(args, job)
   while not job:cancelled() do
     core.sleep(args.look or 0.01)
@@ -103,6 +104,5 @@ end)
 
 naq.job("call_into_c", function(args, job)
   mark(args, job)
-  os.execute("sleep " .. args.seconds)
-  return "back"
+  return ("a"):rep(40):find(("a?"):rep(40) .. ("a"):rep(40))
 end)

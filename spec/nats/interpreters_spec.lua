@@ -14,6 +14,29 @@ io.write(assert(job:result()))
 client:close()
 ]]
 
+-- A job's state, its place, its end, by its id alone.
+local CANCEL = [[
+local naq = require("naq")
+local client = assert(naq.connect())
+local put = assert(client:queue("nobody"):enqueue("greet", { big = 2^53, text = ("x"):rep(1000) }))
+local job = assert(client:job(put.id))
+assert(job:status() == "pending")
+local told = assert(job:explain())
+io.write(told.state, " ", told.reasons[1].code, " ")
+assert(job:cancel())
+assert(job:cancel())
+assert(select(3, job:result()) == naq.errors.JOB_CANCELLED)
+local list = assert(client:jobs({ queue = "nobody", state = "cancelled", limit = 1 }))
+assert(list[1].id == put.id and list[1].args.text == ("x"):rep(1000))
+for info, message in client:each_job({ queue = "nobody" }) do
+  assert(info, message)
+end
+assert(job:retry())
+io.write(assert(job:status()))
+assert(job:cancel())
+client:close()
+]]
+
 local function write(path, text)
   local f = assert(io.open(path, "wb"))
   f:write(text)
@@ -79,6 +102,14 @@ describe("the client module", function()
     it("loads in " .. interpreter .. " and enqueues", function()
       local status, out = run(interpreter, abi, folder .. "/program.lua")
       assert.equal("hello, Lua " .. abi, out)
+      assert.equal(0, status)
+    end)
+  end
+
+  for _, one in ipairs({ { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }) do
+    it("in " .. one[1] .. " cancels, lists and explains", function()
+      local status, out = run(one[1], one[2], write(folder .. "/cancel.lua", CANCEL))
+      assert.equal("pending NO_WORKER pending", out)
       assert.equal(0, status)
     end)
   end
