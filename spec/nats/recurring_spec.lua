@@ -262,4 +262,69 @@ describe("a scheduler", function()
       assert(schedule:resume())
     end
   end)
+
+  describe("when the clock is set", function()
+    local shifted = 0
+    local function shift(seconds)
+      core.shift_clock(seconds)
+      shifted = shifted + seconds
+    end
+    after_each(function() shift(-shifted) end)
+
+    local function ids_of(schedule)
+      local ids = {}
+      for _, id in ipairs(waiting()) do
+        if id:find("^" .. schedule.id .. "%-") then ids[#ids + 1] = id end
+      end
+      table.sort(ids)
+      return ids
+    end
+
+    it("forwards, runs what came due once, by its rule", function()
+      local schedule = assert(queue:schedule("forth", { job = "t", interval = 600, misfire = "all" }))
+      local first = info(schedule).next_run
+      shift(3600)
+      eventually(function() return info(schedule).runs == 6 end, 20, "an hour's runs")
+      local ids = ids_of(schedule)
+      for i, id in ipairs(ids) do
+        assert.equal(("forth-%.0f"):format((first + (i - 1) * 600) * 1000), id)
+      end
+      assert.equal(6, #ids)
+    end)
+
+    it("backwards, runs no time twice", function()
+      local schedule = assert(queue:schedule("back", { job = "t", interval = 0.1 }))
+      eventually(function() return info(schedule).runs >= 3 end, 20, "some runs")
+      shift(-30)
+      local later = assert(queue:schedule("later", { job = "t", interval = 0.1, ["repeat"] = 3 }))
+      eventually(function() return info(later).state == "finished" end, 20, "one of the new time to run")
+      local settled = info(schedule).runs
+      assert(schedule:pause())
+      local row = assert(schedule:resume())
+      assert(row.next_run > core.now() + 25, "the times that were run lie ahead of the clock")
+      shift(30)
+      eventually(function() return info(schedule).runs >= settled + 3 end, 20, "it to go on")
+      assert(schedule:pause())
+      eventually(function() return #ids_of(schedule) == info(schedule).runs end, 10, "its runs to be written down")
+    end)
+
+    it("runs a year of a schedule, day by day, at Berlin's three o'clock", function()
+      local from = require("naq.moment").seconds("2027-01-01T12:00:00Z")
+      shift(from - core.now())
+      local schedule = assert(queue:schedule("year", {
+        job = "t", cron = "30 2 * * *", timezone = "Europe/Berlin", misfire = "all", ["repeat"] = 365,
+      }))
+      local expected = core.cron_next("30 2 * * *", "Europe/Berlin", from, 365)
+      for quarter = 1, 4 do
+        shift(92 * 86400)
+        eventually(function() return info(schedule).runs == math.min(92 * quarter, 365) end, 30, "quarter " .. quarter)
+      end
+      assert.equal("finished", info(schedule).state)
+      local ids = ids_of(schedule)
+      assert.equal(365, #ids)
+      for i, id in ipairs(ids) do
+        assert.equal(("year-%.0f"):format(expected[i] * 1000), id)
+      end
+    end)
+  end)
 end)
