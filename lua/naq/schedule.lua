@@ -100,6 +100,7 @@ end
 ---@param client naq.Client
 ---@return naq.ScheduleInfo[]? rows, string? message, naq.Code? code
 function schedule.list(client)
+  if not store.laid_out(client) then return {} end
   local entries, message, code = client.conn:kv_entries(store.bucket(client))
   if not entries then
     if code == errors.CONFIGURATION or code == errors.KEY_NOT_FOUND then return {} end

@@ -4,6 +4,7 @@
 -- from another program's change by the record's edition, which only programs count up.
 local core = require("naq.core")
 local errors = require("naq.errors")
+local jetstream_api = require("naq.jetstream_api")
 
 local TRIES = 50
 
@@ -34,10 +35,21 @@ function store.parse(id, text)
   return record
 end
 
+--- Whether the server has what naq stores. Asked first, because reading from a bucket that somebody is making
+--- at that moment ends nats-server 2.9.10; the stream of jobs is made last.
+---@return boolean
+function store.laid_out(client)
+  if client.laid_out then return true end
+  local info, _, code = jetstream_api.call(client.conn, "STREAM.INFO", client.prefix .. "_jobs")
+  client.laid_out = info ~= nil
+  return client.laid_out or code ~= errors.KEY_NOT_FOUND
+end
+
 --- A record and its revision; revision 0 and no code: there is none. A fourth value: there is one of that
 --- revision, which cannot be read.
 ---@return table? record, integer|string revision_or_message, naq.Code? code, integer? unread
 function store.read(client, id)
+  if not store.laid_out(client) then return nil, 0 end
   local text, revision, code = client.conn:kv_get(bucket(client), id)
   if not text then
     if code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION then return nil, 0 end
