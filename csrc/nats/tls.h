@@ -13,8 +13,8 @@
 void naq_tls_begin(int64_t timeout_ms);
 void naq_tls_end(void);
 
-/* The last word of a thread that only connects or closes: frees what OpenSSL keeps for it now, while
- * somebody waits, and not when the process may be ending already. */
+/* The last word of a thread that only connects or closes: frees what OpenSSL keeps for it now,
+ * while somebody waits, and not when the process may be ending already. */
 void naq_tls_leave_thread(void);
 
 /* Whether o wants TLS: it says so, or one of its servers is a tls:// URL. */
