@@ -6,7 +6,7 @@ local naq = require("naq")
 naq.job("report", function(args) return { kind = args.kind, made_at = os.time() } end)
 naq.job("sweep", function() return "clean" end)
 
--- Every night at three o'clock of Berlin, in summer and in winter; after an outage once, not once a night missed.
+-- Every night at three o'clock of Berlin, in summer and in winter; after an outage once.
 naq.schedule("nightly", {
   job = "report",
   args = { kind = "daily" },
