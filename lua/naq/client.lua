@@ -260,6 +260,13 @@ function Client:leader()
   return found, message, code
 end
 
+--- The ids of schedules that are due and were not run, because no scheduler leads, say.
+---@return string[]? ids, string? message, naq.Code? code
+function Client:overdue_schedules()
+  local ids, message, code = require("naq.schedule").overdue(self:use(2))
+  return ids, message, code
+end
+
 --- The live workers; shape as `naq workers --json`.
 ---@return naq.WorkerInfo[]? workers, string? message, naq.Code? code
 function Client:workers()

@@ -120,6 +120,27 @@ function schedule.list(client)
   return rows
 end
 
+-- A leader that has just died is replaced sooner.
+local OVERDUE_SECONDS = 10
+
+--- The ids of active schedules whose time has passed and that were not run: sorted.
+---@param client naq.Client
+---@return string[]? ids, string? message, naq.Code? code
+function schedule.overdue(client)
+  if not store.laid_out(client) then return {} end
+  local entries, message, code = client.conn:kv_entries(store.bucket(client))
+  if not entries then return nil, message, code end
+  local ids = {}
+  for _, entry in ipairs(entries) do
+    local record = store.parse(entry.key, entry.value)
+    local due = record and record.state == "active" and tonumber(record.next_run)
+    local late = due and core.now() - due - (tonumber(record.jitter) or 0)
+    if late and late > OVERDUE_SECONDS then ids[#ids + 1] = entry.key end
+  end
+  table.sort(ids)
+  return ids
+end
+
 --- How it stands; shape as `naq schedule show --json`. From then on modify() builds on this.
 ---@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND
 function Schedule:info()

@@ -69,6 +69,20 @@ describe("naq schedule", function()
     assert(client:schedule("every"):cancel())
   end)
 
+  it("is told of by workers and doctor when it is overdue and nobody leads", function()
+    local record = { queue = "q", payload = { job = "x" }, interval = 5, anchor = 1000, next_run = core.now() - 60 }
+    record.state = "active"
+    assert(client.conn:kv_put("naq_schedules", "late", core.encode(record)))
+    local _, _, errors = naq("workers")
+    assert.matches("overdue, since no scheduler leads: schedule late", errors)
+    local status, out = naq("doctor", "--json")
+    assert.equal(1, status)
+    assert.matches("these schedules are overdue: late", table.concat(core.decode(out).problems, "\n"))
+    assert(client.conn:kv_purge("naq_schedules", "late"))
+    _, _, errors = naq("workers")
+    assert.equal("", errors)
+  end)
+
   it("refuses what is wrong", function()
     local function refused(wanted, pattern, ...)
       local status, _, errors = naq(...)

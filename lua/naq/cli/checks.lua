@@ -190,6 +190,13 @@ function checks.scheduler(client, report)
     local sentence = "no scheduler leads, and %d delayed jobs wait: start naq scheduler, or a worker with one"
     problem(report, sentence:format(waiting))
   end
+  local overdue
+  overdue, message = client:overdue_schedules()
+  if not overdue then return problem(report, "schedules: " .. message) end
+  if #overdue > 0 then
+    local sentence = "no scheduler leads, and these schedules are overdue: %s"
+    problem(report, sentence:format(table.concat(overdue, ", ")))
+  end
 end
 
 --- The pool of this process: what connecting cost, and whether it had to be tried again.

@@ -68,6 +68,10 @@ function workers.run(args)
       output.line(leader and ("scheduler: %s leads, for %s"):format(leader.leader,
         output.duration(math.max(core.now() - leader.since, 0))) or "scheduler: none leads")
     end
+    local overdue = leader and {} or exit.check(client:overdue_schedules())
+    if #overdue > 0 then
+      io.stderr:write("naq: overdue, since no scheduler leads: schedule ", table.concat(overdue, ", "), "\n")
+    end
   end)
 end
 
