@@ -15,7 +15,7 @@ static const int64_t WIDTH_US = INT64_C(1000) * NAQ_DELAYED_BUCKET_MS;
 static const int64_t EARLY_US = 20 * INT64_C(1000000); /* the next bucket is opened so early */
 
 enum {
-    CREDIT = 8192,
+    CREDIT = 32768,
     LIVE_CREDIT = 256, /* for what is put into the bucket from now on */
     PACE_MS = 20,
     CREATE_MS = 10000, /* making a consumer costs 0.3 s at a million messages */
