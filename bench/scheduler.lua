@@ -57,7 +57,8 @@ local function leading(name, limit_ms)
   row(name .. ": ready", ("%d ms"):format(got.ready_ms), ("whole start: %d ms"):format(got.start_ms), nil,
     ("<= %d ms"):format(limit_ms), got.ready_ms <= limit_ms)
   row(name .. ": most memory", ("%.1f MB"):format(got.most_mb), nil, nil, "<= 60 MB", got.most_mb <= 60)
-  row(name .. ": idle", ("%d ms CPU in %d s"):format(got.cpu_ms, idle), ("%.1f wakes a second"):format(got.wakes))
+  row(name .. ": idle", ("%d ms CPU in %d s"):format(got.cpu_ms, idle),
+    ("%.1f wakes a second"):format(got.wakes))
 end
 
 local function lateness(name, ...)
@@ -100,8 +101,9 @@ report.plain(io.stdout, HEAD, rows)
 if results then
   local said = [[
 
-On a machine that was doing other things as well. One run of each, of enqueueing the median of three; lateness on one clock, from the time that was asked
-for to the time at which the queue's stream stored the job.
+On a machine that was doing other things as well. One run of each, of enqueueing the median of three;
+lateness on one clock, from the time that was asked for to the time at which the queue's stream stored
+the job.
 
 ]]
   local text = { "\n## The scheduler\n\n", report.origin(), "\n", said, report.markdown(HEAD, rows), "\n" }
