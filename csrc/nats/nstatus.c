@@ -1,9 +1,30 @@
 /* nstatus.c -- natsStatus and JetStream's err_code as a naq_err. Any thread. */
 #include "nats/nstatus.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* libnats keeps its last error for each thread, and leaves it behind when a thread ends that is not
+ * its own: each failed attempt to connect, on a thread of its own, would cost 672 bytes. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t at_end;
+
+static void forget_errors(void *unused) {
+    (void)unused;
+    nats_ReleaseThreadMemory();
+}
+
+static void make_key(void) {
+    (void)pthread_key_create(&at_end, forget_errors);
+}
+
+static const char *last_error(void) {
+    pthread_once(&once, make_key);
+    (void)pthread_setspecific(at_end, &at_end); /* whatever is not NULL */
+    return nats_GetLastError(NULL);
+}
 
 static naq_status status_of_nats(natsStatus s) {
     switch (s) {
@@ -70,7 +91,7 @@ static naq_status status_of_js(int js, const char *description) {
 }
 
 naq_status naq_from_nats(naq_err *err, natsStatus s, int js, const char *fmt, ...) {
-    const char *text = nats_GetLastError(NULL);
+    const char *text = last_error();
     if (text == NULL || text[0] == '\0') text = natsStatus_GetText(s);
     if (text[0] == '(' && strstr(text, "): ") != NULL) /* "(conn.c:1905): Authorization ..." */
         text = strstr(text, "): ") + 3;
