@@ -32,7 +32,7 @@ enum {
     SLICE_MS = 250,
     FLUSH_MS = 2000,
     HEARTBEAT_MS = 3000,
-    SILENCE_MS = 2 * HEARTBEAT_MS + 1000,
+    SILENCE_MS = 1000,  /* beyond two heartbeats */
     LEAST_ASK_MS = 500, /* a new consumer takes a round trip, however short the caller's time */
     MOST_ASK_MS = 5000,
     FIRST_PAUSE_MS = 20,
@@ -102,6 +102,10 @@ static naq_status look_at_bucket(naq_kv_watch *w, int64_t ms, naq_err *err) {
     return status;
 }
 
+static int64_t heartbeat_ms(const naq_kv_watch *w) {
+    return w->options.heartbeat_ms > 0 ? w->options.heartbeat_ms : HEARTBEAT_MS;
+}
+
 static void write_request(const naq_kv_watch *w, const char *inbox, naq_buf *out) {
     naq_buf_printf(out, "{\"stream_name\":\"KV_%s\",\"config\":{\"deliver_subject\":\"%s\"",
                    w->bucket, inbox);
@@ -115,8 +119,8 @@ static void write_request(const naq_kv_watch *w, const char *inbox, naq_buf *out
     naq_buf_printf(out,
                    ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"max_deliver\":-1,"
                    "\"mem_storage\":true,\"num_replicas\":1,\"flow_control\":true,"
-                   "\"idle_heartbeat\":%d000000}}",
-                   HEARTBEAT_MS);
+                   "\"idle_heartbeat\":%lld000000}}",
+                   (long long)heartbeat_ms(w));
 }
 
 static void remove_consumer(naq_kv_watch *w) {
@@ -289,7 +293,7 @@ static bool must_start(const naq_kv_watch *w) {
 /* Nothing came in a slice. The queue was empty then, so nothing has come since what was heard last,
  * however long ago the caller asked before. */
 static void nothing_came(naq_kv_watch *w) {
-    if (naq_mono_ms() - w->heard_ms > SILENCE_MS) w->live = false;
+    if (naq_mono_ms() - w->heard_ms > 2 * heartbeat_ms(w) + SILENCE_MS) w->live = false;
 }
 
 naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *event,

@@ -16,8 +16,9 @@ typedef struct naq_kv_watch_options {
     bool history;      /* all revisions that the bucket keeps, not only the last of each key */
     bool updates_only; /* only what is written from now on */
     bool ignore_deletes;
-    bool headers_only; /* no values */
-    int64_t slice_ms;  /* how often a long wait looks after its connection; 0: every 250 ms */
+    bool headers_only;    /* no values */
+    int64_t slice_ms;     /* how often a long wait looks after its connection; 0: every 250 ms */
+    int64_t heartbeat_ms; /* of the server, two of which may stay out; 0: 3 s. Each is a wake-up */
 } naq_kv_watch_options;
 
 typedef enum naq_kv_operation {

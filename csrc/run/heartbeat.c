@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "nats/kv.h"
 
+enum { WITHIN_MS = 2000 };
+
 /* Resident memory of the process in bytes; 0 where the system does not tell. */
 static long memory(void) {
     long total = 0, resident = 0;
@@ -69,8 +71,11 @@ static void beat(naq_heartbeat *h) {
     put_record(h, &record);
     uint64_t revision;
     naq_err err;
-    if (!record.failed && naq_kv_put(h->conn, bucket, h->worker_id, record.data, record.len, -1,
-                                     &revision, &err) != NAQ_OK)
+    /* Not insisted on: the next one says more, and who stops the worker waits for this thread. */
+    naq_kv_ref place = {
+        .c = h->conn, .bucket = bucket, .key = h->worker_id, .within_ms = WITHIN_MS};
+    if (!record.failed &&
+        naq_kv_write(&place, record.data, record.len, -1, &revision, &err) != NAQ_OK)
         naq_log(NAQ_WARNING, "worker %s: heartbeat not stored: %s (%s)", h->worker_id, err.message,
                 naq_status_code(err.status));
     naq_buf_free(&record);
@@ -140,6 +145,8 @@ void naq_heartbeat_stop(naq_heartbeat *h) {
     char bucket[96];
     (void)snprintf(bucket, sizeof bucket, "%s_workers", h->prefix);
     naq_err err;
-    if (naq_conn_up(h->conn) && naq_kv_delete(h->conn, bucket, h->worker_id, -1, &err) != NAQ_OK)
+    naq_kv_ref place = {
+        .c = h->conn, .bucket = bucket, .key = h->worker_id, .within_ms = WITHIN_MS};
+    if (naq_conn_up(h->conn) && naq_kv_remove(&place, false, -1, &err) != NAQ_OK)
         naq_log(NAQ_INFO, "worker %s: its record was not removed: %s", h->worker_id, err.message);
 }

@@ -22,7 +22,7 @@ enum {
 static const char KEY[] = "scheduler";
 
 static int64_t renew_every(const naq_leader *l) {
-    return l->ttl_ms / 3;
+    return l->ttl_ms * 2 / 5;
 }
 
 static int64_t held_for(const naq_leader *l) {

@@ -26,7 +26,9 @@
 enum {
     MISSED_MS = 60 * 1000,
     BATCH = 512,
-    LOOK_MS = 1000, /* how soon a clock that was set is noticed */
+    LOOK_MS = 1000,  /* how soon a clock that was set is noticed */
+    SLICE_MS = 4000, /* and a connection that was lost; nothing else wakes who has no schedules */
+    HEARTBEAT_MS = 20000,
     PAUSE_MS = 500,
     AGAIN_MS = 1000,
     AGAIN_MAX_MS = 60 * 1000,
@@ -505,7 +507,7 @@ static bool turn(naq_recurring *r) {
 
 /* Until the next run: what the watch tells ends the wait, too. */
 static int64_t wait_ms(naq_recurring *r) {
-    if (!r->read || r->heap.n == 0) return LOOK_MS;
+    if (!r->read || r->heap.n == 0) return SLICE_MS;
     int64_t us = naq_heap_top(&r->heap).key * 1000 - naq_wall_us();
     if (us <= 0) return 0;
     if (us >= 1000) return us / 1000 < LOOK_MS ? us / 1000 : LOOK_MS;
@@ -519,7 +521,7 @@ static void follow(naq_recurring *r) {
     naq_status status = NAQ_OK;
     if (r->watch == NULL) {
         naq_kv_watch *watch = NULL;
-        naq_kv_watch_options options = {.slice_ms = LOOK_MS};
+        naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = HEARTBEAT_MS};
         status = naq_kv_watch_open(&watch, r->conn, r->bucket, ">", &options, &err);
         r->began_ms = now_ms();
         if (status == NAQ_OK) replace_watch(r, watch);
