@@ -57,23 +57,23 @@ end
 local Marks = {}
 Marks.__index = Marks
 
---- What the jobs have said so far, read on with :follow(): runs[run] = {id =, attempt =, pid =, at =, event =,
---- ended_at =}, of[id] = its runs, in the order in which they began.
+--- What the jobs have said so far, read on with :follow(): runs[run] = {id =, attempt =, pid =, event = the latest
+--- one of it}, of[id] = its runs in the order in which they began.
 function torture.marks(side)
   return setmetatable({ path = side.path, runs = {}, of = {}, begun = 0, rest = "" }, Marks)
 end
 
 function Marks:_line(line)
-  local id, attempt, pid, event, run, at = line:match("^(%S+) (%d+) (%d+) (%S+) (%S+) (%S+)$")
+  local id, attempt, pid, event, run = line:match("^(%S+) (%d+) (%d+) (%S+) (%S+)$")
   assert(id, "a line of the trail is not one: " .. line)
   if event ~= "begun" then
-    self.runs[run].event, self.runs[run].ended_at = event, tonumber(at)
+    self.runs[run].event = event
     return
   end
   if not self.of[id] then
     self.of[id], self.begun = {}, self.begun + 1
   end
-  local began = { id = id, run = run, attempt = tonumber(attempt), pid = tonumber(pid), at = tonumber(at), event = event }
+  local began = { id = id, attempt = tonumber(attempt), pid = tonumber(pid), event = event }
   self.runs[run] = began
   table.insert(self.of[id], began)
   self.latest = id

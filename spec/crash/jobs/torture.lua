@@ -1,5 +1,5 @@
 -- Jobs for torture_spec.lua: each says what it is about to become in a line of args.trail,
--- "<id> <attempt> <pid> <event> <run> <epoch seconds>", and carries the run into its result or its error,
+-- "<id> <attempt> <pid> <event> <run>", and carries the run into its result or its error,
 -- so that a record can be traced to the very run that it tells of.
 local core = require("naq.core")
 local naq = require("naq")
@@ -7,7 +7,7 @@ local naq = require("naq")
 local function note(args, job, event, run)
   -- One short write to a file opened for appending: lines of several processes do not mix.
   local f = assert(io.open(args.trail, "ab"))
-  f:write(("%s %d %d %s %s %.6f\n"):format(job.id, job.attempt, core.getpid(), event, run, core.now()))
+  f:write(("%s %d %d %s %s\n"):format(job.id, job.attempt, core.getpid(), event, run))
   f:close()
 end
 
@@ -77,6 +77,7 @@ job_of("eat", function()
   for i = 1, math.huge do
     eaten[i] = ("x"):rep(10000) .. i
   end
+  return eaten
 end)
 
 job_of("kill_the_worker", function()
