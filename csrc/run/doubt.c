@@ -142,7 +142,7 @@ static bool sweep(naq_doubt *d, int consumer, const char *server) {
     pthread_mutex_unlock(&d->mu);
     if (!now.wanted) return true;
     now.wanted = !naq_sweep(d->conn, d->prefix, d->queues[consumer / NAQ_PRIORITIES],
-                            (naq_priority)(consumer % NAQ_PRIORITIES), &now.until);
+                            (naq_priority)(consumer % NAQ_PRIORITIES), &now.until, &now.passed);
     pthread_mutex_lock(&d->mu);
     bool same = strcmp(d->server, server) == 0;
     if (same) *s = now;

@@ -20,7 +20,7 @@
 /* Left-overs of one consumer (sweep.h). */
 typedef struct naq_sweeping {
     bool wanted;
-    uint64_t until;
+    uint64_t until, passed;
 } naq_sweeping;
 
 typedef struct naq_doubt {

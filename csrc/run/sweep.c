@@ -13,6 +13,9 @@
 #include "nats/results.h"
 #include "nats/stream.h"
 
+/* Of one call of ack_lost(). */
+enum { LOOKS = 1000, ACKS = 20000 };
+
 /* The record's word on a message of this hop: over, or superseded by a later hop. */
 static bool is_settled(const naq_buf *record, int64_t hop) {
     char state[16];
@@ -77,8 +80,36 @@ static naq_status settle(naq_conn *c, const char *prefix, const char *queue, naq
     return once_more(c, prefix, queue, priority, id, &job, m, err);
 }
 
+/* Acks what a consumer waits for and the stream does not have: nobody can get it, so nobody else
+ * acks it. Only below a message that is there: such a sequence is never used again. *passed is how
+ * far this has come. */
+static naq_status ack_lost(naq_conn *c, const char *stream, const char *consumer,
+                           const naq_consumer_info *info, uint64_t until, uint64_t *passed,
+                           naq_err *err) {
+    if (*passed < info->ack_floor) *passed = info->ack_floor;
+    int looks = 0, acks = 0;
+    while (*passed < until && looks++ < LOOKS && acks < ACKS) {
+        naq_stored m;
+        naq_status status = naq_message_next(c, stream, *passed + 1, ">", &m, err);
+        if (status == NAQ_KEY_NOT_FOUND) return NAQ_OK;
+        if (status != NAQ_OK) return status;
+        uint64_t there = m.sequence;
+        naq_stored_free(&m);
+        for (; *passed + 1 < there && *passed < until && acks < ACKS; acks++) {
+            char subject[320];
+            (void)snprintf(subject, sizeof subject, "$JS.ACK.%s.%s.1.%" PRIu64 ".0.1.0", stream,
+                           consumer, *passed + 1);
+            status = naq_conn_publish(c, subject, "+ACK", 4, err);
+            if (status != NAQ_OK) return status;
+            ++*passed;
+        }
+        if (*passed + 1 == there) *passed = there;
+    }
+    return NAQ_OK;
+}
+
 bool naq_sweep(naq_conn *c, const char *prefix, const char *queue, naq_priority priority,
-               uint64_t *until) {
+               uint64_t *until, uint64_t *passed) {
     char stream[96], consumer[140], filter[200];
     (void)snprintf(stream, sizeof stream, "%s_jobs", prefix);
     (void)snprintf(consumer, sizeof consumer, "%s_%s", queue, NAQ_PRIORITY_NAMES[priority]);
@@ -87,9 +118,12 @@ bool naq_sweep(naq_conn *c, const char *prefix, const char *queue, naq_priority 
     naq_consumer_info info;
     naq_err err;
     if (naq_consumer_look(c, stream, consumer, &info, &err) != NAQ_OK) return false;
+    naq_status status = NAQ_OK;
+    /* Not at the first call: what is only late comes by itself. */
+    if (*until > 0 && info.ack_floor < *until && info.ack_pending > 0)
+        status = ack_lost(c, stream, consumer, &info, *until, passed, &err);
     if (*until == 0) *until = info.delivered;
     long gone = 0;
-    naq_status status = NAQ_OK;
     for (uint64_t from = 1; status == NAQ_OK && from <= info.ack_floor;) {
         naq_stored m;
         status = naq_message_next(c, stream, from, filter, &m, &err);

@@ -76,6 +76,48 @@ describe("nats-server killed with SIGKILL", function()
     end
   end)
 
+  it("is not held up by a message that a consumer waits for and the stream has lost", function()
+    -- An older message keeps the server from noticing that by itself.
+    local other = client:queue(support.fresh_name())
+    assert(other:enqueue("mark", side:args()))
+    local worker = start_worker()
+    local lost = assert(queue:enqueue("hold", side:args()))
+    side:reaches(1)
+    worker:kill()
+    worker:wait()
+    local api = require("naq.jetstream_api")
+    local consumer = queue.name .. "_normal"
+    local function restart()
+      server:restart()
+      eventually(function() return client.conn:rtt(1) end, 20, "the server to be there")
+    end
+    local function waits_for()
+      return assert(api.call(client.conn, "CONSUMER.INFO", "naq_jobs." .. consumer)).num_ack_pending
+    end
+
+    -- What the consumer remembers is put back to what it was before the message was deleted.
+    server:halt()
+    local path = ("%s/jetstream/$G/streams/naq_jobs/obs/%s/o.dat"):format(server.store, consumer)
+    local file = assert(io.open(path, "rb"))
+    local state = file:read("*a")
+    file:close()
+    restart()
+    local _, info = client.conn:last_msg("naq_jobs", ("naq.q.%s.normal.%s"):format(queue.name, lost.id))
+    assert(api.call(client.conn, "STREAM.MSG.DELETE", "naq_jobs", { seq = info.seq }))
+    assert(other:enqueue("mark", side:args()))
+    server:halt()
+    file = assert(io.open(path, "wb"))
+    file:write(state)
+    file:close()
+    restart()
+    assert.equal(1, waits_for())
+
+    start_worker()
+    local after = assert(queue:enqueue("mark", side:args()))
+    assert.equal("completed", after:wait(20))
+    eventually(function() return waits_for() == 0, waits_for() end, 20, "the consumer to give it up")
+  end)
+
   it("loses no retry that waits, and fires none early", function()
     local count, delay = 40, 3
     local options = { retry_delay = delay, retry_strategy = "fixed", retry_jitter = 0 }
