@@ -196,7 +196,7 @@ describe("workers", function()
     eventually(function()
       local _, out = naq("workers", "--json", "-u", server.url)
       rows = objects(out)
-      return #rows == 1
+      return #rows == 1, out
     end, 10, "the worker to be listed")
     local row = rows[1]
     assert.truthy(row.id:find("^ada%-"))

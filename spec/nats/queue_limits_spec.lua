@@ -130,7 +130,7 @@ describe("a limited queue", function()
     assert.is_true(spans.most(by.free) > 2)
     local times = spans.starts(by.other)
     local took = times[40] - times[1]
-    assert.is_true(took > 0.6, took)
+    assert.is_true(took > 0.4, took) -- 0.7 by the rate; at most two would run for 0.2
   end)
 
   it("keeps a slow rate: one at a time, none at once", function()
