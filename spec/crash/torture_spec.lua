@@ -151,12 +151,15 @@ describe("a tortured queue", function()
 
     local records = trail.all_ended(client, ids, FULL and 600 or 90, true)
     marks:follow()
-    local letters, lies, crashes = trail.letters(client), {}, 0
+    local letters, lies, crashes, returned = trail.letters(client), {}, 0, 0
     for i, id in ipairs(ids) do
       local record, letter = records[id], letters[id]
       local case = { marks = marks, dead = dead, answers = answers[id] or {}, seen = seen[id] }
       local ok, why = pcall(torture.agree, case, id, entries[i], record)
-      if ok and (letter ~= nil) ~= (record.state == "failed") then
+      if ok and letter and record.state == "cancelled" and letter.reason ~= "crashed" then
+        -- 2.9.10 that was killed may have forgotten that a cancel deleted it.
+        returned = returned + 1
+      elseif ok and (letter ~= nil) ~= (record.state == "failed") then
         ok, why = false, letter and "has a dead letter" or "has no dead letter"
       elseif ok and letter and letter.reason ~= record.reason then
         ok, why = false, "its dead letter says " .. tostring(letter.reason)
@@ -169,6 +172,7 @@ describe("a tortured queue", function()
     end
     assert(#lies == 0, #lies .. " records are wrong:\n" .. table.concat(lies, "\n", 1, math.min(#lies, 20)))
     assert.is_nil(next(letters), "a dead letter of no job")
+    assert.is_true(returned <= math.ceil(#ids * 0.001), returned .. " dead letters of cancelled jobs")
     -- Who dies three times beside others is put aside too, but that is rare.
     assert.is_true(crashes <= #ids * 0.01, crashes .. " bystanders count as crashed")
 
