@@ -28,7 +28,6 @@ enum {
     BATCH = 512,
     LOOK_MS = 1000,  /* how soon a clock that was set is noticed */
     SLICE_MS = 4000, /* and a connection that was lost; nothing else wakes who has no schedules */
-    HEARTBEAT_MS = 20000,
     PAUSE_MS = 500,
     AGAIN_MS = 1000,
     AGAIN_MAX_MS = 60 * 1000,
@@ -521,7 +520,7 @@ static void follow(naq_recurring *r) {
     naq_status status = NAQ_OK;
     if (r->watch == NULL) {
         naq_kv_watch *watch = NULL;
-        naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = HEARTBEAT_MS};
+        naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = 5 * SLICE_MS};
         status = naq_kv_watch_open(&watch, r->conn, r->bucket, ">", &options, &err);
         r->began_ms = now_ms();
         if (status == NAQ_OK) replace_watch(r, watch);
@@ -540,10 +539,9 @@ static void follow(naq_recurring *r) {
         return;
     }
     r->complained = false;
-    while (r->read && leads(r) && turn(r)) {
-        /* Records are written a turn after their runs; then the watch is to be heard. */
-        if (r->n_runs == 0) break;
-    }
+    /* Records are written a turn after their runs; then the watch is to be heard. */
+    while (r->read && leads(r) && turn(r) && r->n_runs > 0)
+        continue;
 }
 
 static void body(naq_service *service) {
