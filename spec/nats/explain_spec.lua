@@ -70,6 +70,8 @@ describe("job:explain()", function()
   it("its queue is paused", function()
     local worker = start()
     assert(queue:pause())
+    -- Until the worker has heard of it, it takes jobs.
+    eventually(function() return worker:log():find("paused", 1, true) end, 5, "the worker to pause")
     local job = assert(queue:enqueue("brief", { seconds = 0 }))
     local found, told = reason(job, "PAUSED")
     assert.equal(queue.name, found.queue)
