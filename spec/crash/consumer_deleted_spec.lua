@@ -44,8 +44,11 @@ describe("a consumer deleted under a worker", function()
 
   it("is made again within 5 s, for retries", function()
     -- The scheduler's: one a bucket that it reads.
-    local names = assert(jetstream_api.call(client.conn, "CONSUMER.NAMES", "naq_delayed")).consumers
-    assert.is_true(#names > 0)
+    local names
+    support.eventually(function()
+      names = assert(jetstream_api.call(client.conn, "CONSUMER.NAMES", "naq_delayed")).consumers
+      return names and #names > 0
+    end, 10, "the scheduler to read")
     local took = recovery("naq_delayed", names, function()
       return queue:enqueue("fail_first", side:args(), { retry_delay = 0.1 })
     end)
