@@ -63,13 +63,13 @@ local function tables(globals)
 end
 
 -- What stands for require("naq"): definitions while a file is loaded, and values.
-local function naq_stub(loading)
-  local stub = { array = core.array, null = core.null, version = require("naq.version") }
-  function stub.job(name, options, fn)
+local function naq_inside(loading)
+  local module = { array = core.array, null = core.null, version = require("naq.version") }
+  function module.job(name, options, fn)
     if loading.jobs then loading.jobs[name] = type(options) == "function" and options or fn end
   end
   -- Whatever else a file does at load (schedules, hooks) was done when it was loaded outside.
-  return setmetatable(stub, {
+  return setmetatable(module, {
     __index = function(_, name)
       return function()
         if not loading.jobs then error(("naq.%s() is not for the sandbox"):format(tostring(name)), 2) end
@@ -93,7 +93,7 @@ function sandbox.new(dirs, from)
     if what ~= "count" then error("the sandbox has collectgarbage('count') only", 2) end
     return collectgarbage("count")
   end
-  loaded.naq = naq_stub(loading)
+  loaded.naq = naq_inside(loading)
 
   -- Globals as in runner.lua: what the file defines stays, what a job sets is forgotten.
   local function environment()
