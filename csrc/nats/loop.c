@@ -30,6 +30,9 @@ enum {
     KEPT_BYTES = 8 << 20
 };
 
+/* Of the I/O thread. A wake that comes before it sleeps keeps it from sleeping. */
+enum { AWAKE, ASLEEP, WOKEN };
+
 /* What an epoll event is about. */
 enum { ON_SOCKET, ON_WAKE, ON_WATCH };
 
@@ -49,7 +52,7 @@ struct naq_loop {
 
     int epoll_fd, wake_fd;
     bool waiting_to_send; /* EPOLLOUT is set: the socket's buffer was full */
-    atomic_bool sleeping;
+    atomic_int sleep;
     kept *kept, **last_kept;
     size_t kept_bytes;
 
@@ -64,7 +67,7 @@ struct naq_loop {
 
 void naq_loop_wake(naq_loop *loop) {
     /* Exchange, so that of many wakers one pays for the system call. */
-    if (!atomic_exchange(&loop->sleeping, false)) return;
+    if (atomic_exchange(&loop->sleep, WOKEN) != ASLEEP) return;
     uint64_t one = 1;
     if (write(loop->wake_fd, &one, sizeof one) < 0) {
         /* The counter is full: it is readable, which is all we want. */
@@ -465,13 +468,14 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
         if (idle) {
             if (loop->n_dead > 0) bury_all(loop);
             int64_t left = deadline_ms - naq_mono_ms();
-            atomic_store(&loop->sleeping, true);
+            int awake = AWAKE;
+            bool woken = !atomic_compare_exchange_strong(&loop->sleep, &awake, ASLEEP);
             /* What another thread did before it could see us asleep must be seen here. */
-            if ((atomic_load(&loop->line->want_write) && !loop->waiting_to_send) ||
+            if (woken || (atomic_load(&loop->line->want_write) && !loop->waiting_to_send) ||
                 loop->on.busy(loop->on.ctx))
                 left = 0;
             n = epoll_wait(loop->epoll_fd, e, 8, left < 0 ? 0 : left > 60000 ? 60000 : (int)left);
-            atomic_store(&loop->sleeping, false);
+            atomic_store(&loop->sleep, AWAKE);
         }
     } else if (loop->unsent >= WRITE_AT) {
         write_now(loop);

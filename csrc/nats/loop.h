@@ -67,7 +67,7 @@ void naq_loop_quit(naq_loop *loop, int64_t within_ms);
 void naq_loop_write_if_full(naq_loop *loop);
 /* Write what is buffered now, where a moment counts. */
 void naq_loop_write(naq_loop *loop);
-/* End the I/O thread's sleep. Cheap when it does not sleep. Any thread. */
+/* End the I/O thread's sleep, the next one when it does not sleep now. Cheap then. Any thread. */
 void naq_loop_wake(naq_loop *loop);
 /* Watch one more descriptor; ready() is called on the I/O thread when it can be read. */
 naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *ctx), void *ctx,
