@@ -18,7 +18,10 @@
 #include "nats/nstatus.h"
 #include "nats/reply.h"
 
-enum { ASK_MS = 5000, LOOK_AGAIN_MS = 5000, SLICE_MS = 500, EAGER_LOOKS = 7 };
+enum { ASK_MS = 5000, SLICE_MS = 500 };
+
+/* Between two looks at a record, each pause twice the one before it. */
+enum { PAUSE_AT_FIRST_MS = 50, PAUSE_AFTER_SIGN_MS = 1, LONGEST_PAUSE_MS = 5000 };
 
 static const struct {
     const char *name;
@@ -53,11 +56,15 @@ static bool is_over(const naq_stored *m) {
            naq_json_double(at) * 1e6 <= (double)naq_wall_us();
 }
 
-static bool is_terminal(const naq_buf *record) {
+static bool tells_an_end(naq_slice record) {
     char state[16];
-    naq_reply_text((naq_slice){record->data, record->len}, "state", state, sizeof state);
+    naq_reply_text(record, "state", state, sizeof state);
     return strcmp(state, "completed") == 0 || strcmp(state, "failed") == 0 ||
            strcmp(state, "cancelled") == 0;
+}
+
+static bool is_terminal(const naq_buf *record) {
+    return tells_an_end((naq_slice){record->data, record->len});
 }
 
 static int64_t hop_of(const naq_buf *record) {
@@ -137,7 +144,7 @@ typedef struct waiter {
     atomic_int holders;
     pthread_mutex_t mu; /* guards the rest */
     pthread_cond_t wake;
-    bool written; /* something was published to the record's subject */
+    bool written; /* an end was published to the record's subject */
     naq_buf told; /* the end as told on <prefix>.n.<id> */
 } waiter;
 
@@ -167,13 +174,16 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m, vo
     (void)nc;
     (void)sub;
     waiter *w = closure;
-    pthread_mutex_lock(&w->mu);
-    if (strncmp(natsMsg_GetSubject(m), "$KV.", 4) == 0)
-        w->written = true;
-    else if (w->told.len == 0)
-        naq_buf_put(&w->told, natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m));
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->mu);
+    naq_slice data = {natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m)};
+    if (tells_an_end(data)) {
+        pthread_mutex_lock(&w->mu);
+        if (strncmp(natsMsg_GetSubject(m), "$KV.", 4) == 0)
+            w->written = true;
+        else if (w->told.len == 0)
+            naq_buf_put(&w->told, data.at, data.len);
+        pthread_cond_signal(&w->wake);
+        pthread_mutex_unlock(&w->mu);
+    }
     natsMsg_Destroy(m);
 }
 
@@ -202,7 +212,7 @@ static void doze(waiter *w, int64_t ms, naq_buf *out, bool *written) {
         rc = pthread_cond_timedwait(&w->wake, &w->mu, &until);
     *written = w->written;
     w->written = false;
-    if (w->told.len > 0 && is_terminal(&w->told)) naq_buf_put(out, w->told.data, w->told.len);
+    if (w->told.len > 0) naq_buf_put(out, w->told.data, w->told.len);
     naq_buf_clear(&w->told);
     pthread_mutex_unlock(&w->mu);
 }
@@ -224,12 +234,15 @@ static bool may_pass(naq_status status) {
     return status == NAQ_JOB_NOT_FOUND || status == NAQ_TIMEOUT || status == NAQ_CONNECTION;
 }
 
-/* Looks at once, after each sign of a write, after a reconnect and every 5 s. A write is heard
- * before it is stored, so a sign is followed by some quick looks. */
+/* Looks at once, after each sign of an end, after a reconnect, and in between at growing pauses.
+ *
+ * A server hands a write to those who listen before it stores it, and how long that takes depends
+ * on its disk. So neither a look that found nothing after a sign is the last word, nor one after
+ * listening began: the sign may have gone by before that, and its record not have been stored. */
 static naq_status wait_for(naq_conn *c, const char *prefix, const char *id, int64_t timeout_ms,
                            waiter *w, naq_buf *out, naq_err *err) {
-    int64_t end = naq_mono_ms() + timeout_ms, next_look = 0;
-    int reconnects = naq_conn_reconnects(c), eager = 0;
+    int64_t end = naq_mono_ms() + timeout_ms, next_look = 0, pause = PAUSE_AT_FIRST_MS;
+    int reconnects = naq_conn_reconnects(c);
     size_t before = out->len;
     for (;;) {
         int64_t now = naq_mono_ms();
@@ -237,8 +250,8 @@ static naq_status wait_for(naq_conn *c, const char *prefix, const char *id, int6
             naq_status status = look(c, prefix, id, out, err);
             if (!may_pass(status) || naq_conn_dead(c)) return status;
             now = naq_mono_ms();
-            next_look = now + (eager > 0 ? INT64_C(1) << (EAGER_LOOKS - eager) : LOOK_AGAIN_MS);
-            if (eager > 0) eager--;
+            next_look = now + pause;
+            pause = pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;
         }
         if (now >= end)
             return naq_fail(err, NAQ_TIMEOUT, "job %s has not ended in %lld ms", id,
@@ -249,7 +262,7 @@ static naq_status wait_for(naq_conn *c, const char *prefix, const char *id, int6
         if (out->len > before) return NAQ_OK;
         if (written || naq_conn_reconnects(c) != reconnects) {
             reconnects = naq_conn_reconnects(c);
-            eager = EAGER_LOOKS;
+            pause = PAUSE_AFTER_SIGN_MS;
             next_look = 0;
         }
     }

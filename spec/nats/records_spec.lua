@@ -37,13 +37,13 @@ describe("a job's record", function()
   end)
 
   -- A second process that acts while this thread waits in the core.
-  local function meanwhile(code)
+  local function meanwhile(code, url)
     local program = ([[
       local core = require("naq.core")
       local conn = assert(core.connect({ servers = %q }))
       %s
       conn:close()
-    ]]):format(server.url, code)
+    ]]):format(url or server.url, code)
     local file = os.tmpname()
     local f = assert(io.open(file, "w"))
     f:write(program)
@@ -98,6 +98,53 @@ describe("a job's record", function()
     assert.is_nil(record)
     assert.equal("TIMEOUT", code)
     assert.truthy(err:find(id, 1, true))
+  end)
+
+  -- One who hears of no write to the bucket: as when the server delivers it before anybody listens, or
+  -- before it is stored.
+  describe("of which nobody was told", function()
+    local quiet, deaf, speaker
+    setup(function()
+      quiet = nats.start({
+        config = {
+          'authorization { users = [ { user: "speaker", password: "s" }, { user: "deaf", password: "d",',
+          '  permissions: { subscribe: { deny: ["$KV.naq_results_7d.one", "$KV.naq_results_7d.two"] } } } ] }',
+        },
+      })
+      speaker = quiet.url:gsub("//", "//speaker:s@")
+      deaf = quiet:connect({ user = "deaf", password = "d" })
+      assert(deaf:ensure_layout())
+    end)
+    teardown(function()
+      deaf:close()
+      quiet:stop()
+    end)
+
+    it("is found all the same, soon", function()
+      local id = "one"
+      local finish = meanwhile(([[
+        core.sleep(0.4)
+        assert(conn:kv_put("naq_results_7d", %q, '{"state":"failed"}'))
+      ]]):format(id), speaker)
+      local begin = core.mono()
+      assert.equal('{"state":"failed"}', (deaf:wait_record("naq", id, 20)))
+      assert.is_true(core.mono() - begin < 4)
+      finish()
+    end)
+
+    it("when it was stored long after it was heard of", function()
+      local id = "two"
+      local finish = meanwhile(([[
+        core.sleep(0.2)
+        conn:publish("$KV.elsewhere.%s", '{"state":"failed"}')
+        core.sleep(0.4)
+        assert(conn:kv_put("naq_results_7d", %q, '{"state":"failed"}'))
+      ]]):format(id, id), speaker)
+      local begin = core.mono()
+      assert.equal('{"state":"failed"}', (deaf:wait_record("naq", id, 20)))
+      assert.is_true(core.mono() - begin < 4)
+      finish()
+    end)
   end)
 
   it("there already is answered at once, even with no time left", function()
