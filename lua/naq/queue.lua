@@ -352,7 +352,7 @@ end
 --- Take one waiting job away, as if it had never been enqueued.
 ---@param id string
 ---@return true? deleted, string? message, naq.Code? code
----        JOB_NOT_FOUND; INVALID: it does not wait here, or a worker has got it already
+---        JOB_NOT_FOUND; WRONG_STATE: it does not wait here, or a worker has got it already
 function Queue:delete(id)
   local client = self.client:use(2)
   if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), 2) end

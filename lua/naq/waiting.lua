@@ -91,18 +91,27 @@ local function may_be_fetched(client, name, priority, seq)
   return nil, message, code
 end
 
-local function not_waiting(id, why)
-  return nil, ("job %s: not deleted: %s"):format(id, why), errors.INVALID
+-- What to do instead is part of the answer: `delete` is for what nobody has, `cancel` for everything else.
+local CANCEL = "; to end it all the same, cancel it: naq job cancel %s, or job:cancel()"
+
+local function refuse(id, why, advice)
+  return nil, ("job %s: not deleted: %s%s"):format(id, why, (advice or ""):format(id)), errors.WRONG_STATE
+end
+
+local function elsewhere(id, found)
+  if job.TERMINAL[found.state] then return refuse(id, "it has ended already: " .. found.state) end
+  if found.state == "running" then return refuse(id, "it is running", CANCEL) end
+  return refuse(id, ("it is %s, and not on its queue"):format(found.state), CANCEL)
 end
 
 --- Take one waiting job away, as if it had never been enqueued.
 ---@return true? deleted, string? message, naq.Code? code
----        JOB_NOT_FOUND; INVALID: it does not wait here, or a worker has got it already
+---        JOB_NOT_FOUND; WRONG_STATE: it does not wait here, or a worker has got it already
 function waiting.delete(client, name, id)
   local found, message, code = lookup.locate(client, id)
   if not found then return nil, message, code end
-  if found.queue ~= name then return not_waiting(id, "it is on queue " .. tostring(found.queue)) end
-  if found.state ~= "pending" then return not_waiting(id, "its state is " .. found.state) end
+  if found.queue ~= name then return refuse(id, "it is on queue " .. tostring(found.queue)) end
+  if found.state ~= "pending" then return elsewhere(id, found) end
   local stream = client.prefix .. "_jobs"
   local subject = ("%s.q.%s.%s.%s"):format(client.prefix, name, found.priority, id)
   local data, info
@@ -111,18 +120,21 @@ function waiting.delete(client, name, id)
   local fetched
   fetched, message, code = may_be_fetched(client, name, found.priority, info.seq)
   if fetched == nil then return nil, message, code end
-  if fetched then return not_waiting(id, "a worker may have fetched it; cancel it instead") end
+  if fetched then return refuse(id, "a worker may have fetched it, and begin it at any moment", CANCEL) end
   local deleted
   deleted, message, code =
     jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, { seq = info.seq, no_erase = true })
   if not deleted then
-    if code == errors.KEY_NOT_FOUND then return not_waiting(id, "it was begun or removed meanwhile") end
+    if code == errors.KEY_NOT_FOUND then
+      return refuse(id, "it was begun or removed in the same moment; its state says which")
+    end
     return nil, message, code
   end
-  -- A worker that fetched it in the very moment runs it all the same.
   fetched, message, code = may_be_fetched(client, name, found.priority, info.seq)
   if fetched == nil then return nil, message, code end
-  if fetched then return not_waiting(id, "a worker fetched it in the same moment, and runs it") end
+  if fetched then
+    return refuse(id, "it is off its queue, but a worker may have fetched it in the same moment, and runs it then")
+  end
   return true
 end
 

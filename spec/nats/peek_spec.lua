@@ -113,9 +113,14 @@ describe("the jobs that wait on a queue", function()
     assert.equal("completed", done:wait(10))
     local held = assert(queue:enqueue("hold", side:args()))
     side:reaches(2)
-    for id, why in pairs({ [done.id] = "completed", [held.id] = "running" }) do
+    local later = assert(queue:enqueue_in(3600, "mark", side:args()))
+    for id, why in pairs({
+      [done.id] = "it has ended already: completed",
+      [held.id] = "it is running; to end it all the same, cancel it: naq job cancel " .. held.id,
+      [later.id] = "it is scheduled, and not on its queue; to end it",
+    }) do
       local deleted, message, code = queue:delete(id)
-      assert.same({ nil, "INVALID" }, { deleted, code })
+      assert.same({ nil, "WRONG_STATE" }, { deleted, code })
       assert.truthy(message:find(why, 1, true), message)
     end
     local other = assert(client:queue("another"):enqueue("mark", side:args()))
@@ -125,6 +130,24 @@ describe("the jobs that wait on a queue", function()
     assert.same({ nil, "JOB_NOT_FOUND" }, { queue:delete("nobody"), (select(3, queue:delete("nobody"))) })
     side:open()
     assert.equal("completed", held:wait(10))
+  end)
+
+  it("are not deleted when somebody has fetched them: cancelling ends them", function()
+    local worker = at:worker({ threads = 1 }) -- makes the consumers
+    assert.equal("completed", assert(queue:enqueue("mark", side:args())):wait(10))
+    worker:term()
+    assert.same({ "exited", 0 }, { worker:wait(20) })
+    local held = assert(queue:enqueue("mark", side:args())).id
+    local behind = assert(queue:enqueue("mark", side:args())).id
+    local fetcher = assert(client.conn:fetcher("naq_jobs", queue.name .. "_normal"))
+    assert.equal(1, #assert(fetcher:fetch(1, 5)))
+    local deleted, message, code = queue:delete(held)
+    assert.same({ nil, "WRONG_STATE" }, { deleted, code })
+    local told = "a worker may have fetched it, and begin it at any moment; to end it all the same, cancel it: naq job cancel "
+    assert.truthy(message:find(told .. held, 1, true), message)
+    assert.is_true(assert(client:job(held)):cancel())
+    assert.is_true(queue:delete(behind))
+    fetcher:close()
   end)
 
   it("deleted under racing workers: what is said is what happened", function()
@@ -137,7 +160,7 @@ describe("the jobs that wait on a queue", function()
         gone[#gone + 1] = ids[i]
       else
         kept = kept + 1
-        assert.truthy(code == "INVALID" or code == "JOB_NOT_FOUND", code)
+        assert.truthy(code == "WRONG_STATE" or code == "JOB_NOT_FOUND", code)
       end
     end
     side:reaches(600 - #gone)
