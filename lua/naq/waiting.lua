@@ -133,7 +133,7 @@ function waiting.delete(client, name, id)
   fetched, message, code = may_be_fetched(client, name, found.priority, info.seq)
   if fetched == nil then return nil, message, code end
   if fetched then
-    return refuse(id, "it is off its queue, but a worker may have fetched it in the same moment, and runs it then")
+    return refuse(id, "off its queue, but a worker may have fetched it in the same moment, and runs it then")
   end
   return true
 end

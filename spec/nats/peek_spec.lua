@@ -143,7 +143,8 @@ describe("the jobs that wait on a queue", function()
     assert.equal(1, #assert(fetcher:fetch(1, 5)))
     local deleted, message, code = queue:delete(held)
     assert.same({ nil, "WRONG_STATE" }, { deleted, code })
-    local told = "a worker may have fetched it, and begin it at any moment; to end it all the same, cancel it: naq job cancel "
+    local told = "a worker may have fetched it, and begin it at any moment; "
+      .. "to end it all the same, cancel it: naq job cancel "
     assert.truthy(message:find(told .. held, 1, true), message)
     assert.is_true(assert(client:job(held)):cancel())
     assert.is_true(queue:delete(behind))
