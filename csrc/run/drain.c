@@ -127,15 +127,20 @@ static void cut_off(naq_worker *w, int64_t now) {
             w->signals > 1 ? "told to stop at once" : "the shutdown timeout is over");
 }
 
-/* Threads that did not come back: the server may give their jobs to others at once even so. */
+/* Threads that did not come back, and records that no server took: others may have these jobs at
+ * once even so. */
 static void abandon(naq_worker *w) {
-    w->stats.abandoned = true;
     for (uint32_t i = 0; i < w->slots.count; i++) {
         naq_slot *slot = &w->slots.all[i];
         if (slot->msg == NULL) continue;
-        naq_log(NAQ_WARNING, "job %s is given back while it still runs: it cannot be stopped",
-                naq_msg_subject(slot->msg));
+        if (!slot->storing) w->stats.abandoned = true;
+        naq_log(NAQ_WARNING, "job %s is given back %s", naq_msg_subject(slot->msg),
+                slot->storing ? "and will be run again: it has ended, and its record was not stored"
+                              : "while it still runs: it cannot be stopped");
         naq_loop_send(w->loop, slot->reply, "-NAK", 4);
+        if (!slot->storing) continue; /* its thread still reads it */
+        naq_loop_bury(w->loop, slot->msg);
+        slot->msg = NULL;
     }
 }
 

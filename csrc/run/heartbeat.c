@@ -81,9 +81,19 @@ static void beat(naq_heartbeat *h) {
     naq_buf_free(&record);
 }
 
+/* Whatever is done without a server insists for its own time, one after the other; who stops the
+ * worker would wait for all of it. */
+static bool connected(naq_heartbeat *h) {
+    if (naq_conn_await(h->conn, WITHIN_MS) > 0) return true;
+    naq_log(NAQ_WARNING, "worker %s: heartbeat not stored: no server for %d ms (%s)", h->worker_id,
+            WITHIN_MS, naq_status_code(NAQ_CONNECTION));
+    return false;
+}
+
 static void body(naq_service *service) {
     naq_heartbeat *h = service->ctx;
     do {
+        if (!connected(h)) continue;
         h->chore(h->chore_ctx);
         beat(h);
     } while (naq_service_sleep(service, h->interval_ms));

@@ -8,8 +8,8 @@ local FULL = os.getenv("NAQ_TEST_SCALE") == "full"
 
 describe("a worker told to stop", function()
   local at = support.scene()
-  local client, queue, side
-  before_each(function() client, queue, side = at:begin() end)
+  local client, queue, side, server
+  before_each(function() client, queue, side, server = at:begin() end)
   after_each(function() at:finish() end)
 
   local function start(ack_wait, name, env)
@@ -160,6 +160,21 @@ describe("a worker told to stop", function()
       start(30, "second")
       side:reaches(2, 5)
       assert.equal("running", job:status())
+    end)
+
+    it("waits no longer for a server that is away, and says what becomes of a job that has ended", function()
+      local job = assert(queue:enqueue("hold", side:args()))
+      local first = start(1, "first", HALF)
+      side:reaches(1)
+      server:kill()
+      side:open()
+      first:term()
+      assert.same({ "exited", 1 }, { first:wait(5) })
+      assert.matches(job.id .. " is given back and will be run again: it has ended, and its record", first:log())
+      server:restart()
+      start(1, "second")
+      assert.equal("completed", job:wait(10))
+      assert.matches("^second%-", job:info().worker)
     end)
 
     it("stops hundreds of jobs of all kinds at once", function()
