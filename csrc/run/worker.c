@@ -139,6 +139,23 @@ void naq_worker_offer(naq_worker *w) {
     w->fresh = w->fresh_tail = NULL;
 }
 
+naq_slot *naq_worker_withdraw_fresh(naq_worker *w, int first, int last) {
+    naq_slot *chain = NULL, *kept = NULL;
+    for (naq_slot **at = &w->fresh; *at != NULL;) {
+        naq_slot *slot = *at;
+        if (slot->pull < first || slot->pull > last) {
+            kept = slot;
+            at = &slot->next;
+            continue;
+        }
+        *at = slot->next;
+        slot->next = chain;
+        chain = slot;
+    }
+    w->fresh_tail = kept;
+    return chain;
+}
+
 static void ask_for_consumers(naq_worker *w) {
     atomic_store(&w->consumers_wanted, true);
     naq_heartbeat_chore(&w->heartbeat);

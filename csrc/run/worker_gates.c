@@ -28,14 +28,19 @@ static bool gated(const naq_gate *g) {
 
 /* Settings */
 
-/* What has been fetched and not begun; of a limited queue all that counted is as it was. */
-static void withdraw_queue(naq_worker *w, int queue, int64_t delay_ms) {
-    int first = queue * NAQ_PRIORITIES, last = first + NAQ_PRIORITIES - 1;
-    naq_slot *slot = naq_slots_withdraw_of(&w->slots, first, last), *next;
-    for (; slot != NULL; slot = next) {
+static void give_all_back(naq_worker *w, naq_slot *chain, int64_t delay_ms) {
+    for (naq_slot *slot = chain, *next; slot != NULL; slot = next) {
         next = slot->next;
         naq_worker_give_back(w, slot, delay_ms);
     }
+}
+
+/* What has been fetched and not begun; of a limited queue all that counted is as it was. */
+static void withdraw_queue(naq_worker *w, int queue, int64_t delay_ms) {
+    int first = queue * NAQ_PRIORITIES, last = first + NAQ_PRIORITIES - 1;
+    give_all_back(w, naq_worker_withdraw_fresh(w, first, last), delay_ms);
+    give_all_back(w, naq_slots_withdraw_of(&w->slots, first, last), delay_ms);
+    naq_slot *slot;
     naq_gate *g = &w->gates[queue];
     while ((slot = naq_gate_next_held(g)) != NULL)
         naq_worker_give_back(w, slot, delay_ms);

@@ -81,6 +81,8 @@ int64_t naq_worker_gates_deadline(naq_worker *w, int64_t now);
 /* What drain.c needs of worker.c: what was delivered in this turn is offered to the crew; up to n
  * jobs that have not begun are given back. */
 void naq_worker_offer(naq_worker *w);
+/* Those of consumers first to last that were delivered in this turn and not offered yet. */
+naq_slot *naq_worker_withdraw_fresh(naq_worker *w, int first, int last);
 void naq_worker_withdraw(naq_worker *w, int n);
 
 /* The loop's handlers. */
