@@ -18,6 +18,7 @@ void naq_service_init(naq_service *s, const char *name, void (*body)(naq_service
 static void *thread_main(void *arg) {
     naq_service *s = arg;
     s->body(s);
+    naq_thread_leave();
     return NULL;
 }
 

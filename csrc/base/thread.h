@@ -11,6 +11,12 @@
 /* Start a detached thread with all signals masked. False when there is none to be had. */
 bool naq_thread_apart(void *(*body)(void *), void *arg);
 
+/* What every thread of ours does last: forget() frees what a library keeps for a thread. Set it
+ * before there are such threads. */
+void naq_thread_at_end(void (*forget)(void));
+/* The last word of a thread that neither naq_thread_apart() nor a service has started. */
+void naq_thread_leave(void);
+
 /* A condition for pthread_cond_timedwait with naq_cond_deadline. */
 void naq_cond_init(pthread_cond_t *cond);
 struct timespec naq_cond_deadline(int64_t ms);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "nats/line.h"
 #include "nats/nstatus.h"
 
@@ -150,6 +151,7 @@ static void *close_connection(void *arg) {
     closing *c = arg;
     if (c->flush_ms > 0) (void)natsConnection_FlushTimeout(nc_of(c->loop), c->flush_ms);
     natsConnection_Close(nc_of(c->loop));
+    naq_thread_leave();
     atomic_store(&c->over, true);
     return NULL;
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 enum {
     SLOW_US = 50,  /* from here on a result is worth a wake-up of its own */
@@ -258,8 +259,7 @@ static bool wait_until_closed(naq_hand *h) {
     return closed;
 }
 
-static void *hand_main(void *arg) {
-    naq_hand *h = arg;
+static void serve(naq_hand *h) {
     naq_crew *crew = h->seat->crew;
     naq_err err;
     naq_vm *vm = naq_vm_new(&crew->vm);
@@ -277,7 +277,7 @@ static void *hand_main(void *arg) {
     }
     if (status == NAQ_OK && !work(h)) {
         end_left(h);
-        return NULL;
+        return;
     }
     pthread_mutex_lock(&h->seat->mu); /* whoever stops jobs looks here */
     h->vm = NULL;
@@ -286,6 +286,11 @@ static void *hand_main(void *arg) {
     if (--crew->working == 0) pthread_cond_broadcast(&crew->changed);
     pthread_mutex_unlock(&crew->mu);
     end(h, vm);
+}
+
+static void *hand_main(void *arg) {
+    serve(arg);
+    naq_thread_leave();
     return NULL;
 }
 
