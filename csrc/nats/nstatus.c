@@ -7,7 +7,8 @@
 #include <string.h>
 
 /* libnats keeps its last error for each thread, and leaves it behind when a thread ends that is not
- * its own. Ours forget it as they end (library.c); this is for a program's, as far as they met one. */
+ * its own. Ours forget it as they end (library.c); this is for a program's, as far as they met one.
+ */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_end;
 
