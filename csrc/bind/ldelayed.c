@@ -6,7 +6,7 @@
 #include "nats/delayed.h"
 #include "nats/pool.h"
 
-/* conn:put_delayed(prefix, queue, priority, id, due, payload, hop?) */
+/* conn:put_delayed(prefix, queue, priority, id, due, payload, hop?, moved?) */
 static int lnaq_put_delayed(lua_State *L) {
     naq_conn *c = lnaq_checkconn(L, 1);
     size_t priority_len;
@@ -15,7 +15,8 @@ static int lnaq_put_delayed(lua_State *L) {
     naq_delayed_job d = {.prefix = lnaq_checkname(L, 2),
                          .queue = lnaq_checkname(L, 3),
                          .id = lnaq_checkname(L, 5),
-                         .hop = lua_isnoneornil(L, 8) ? 0 : lnaq_checkint64(L, 8)};
+                         .hop = lua_isnoneornil(L, 8) ? 0 : lnaq_checkint64(L, 8),
+                         .moved = lua_toboolean(L, 9)};
     d.payload = luaL_checklstring(L, 7, &d.len);
     luaL_argcheck(L, strlen(d.prefix) <= NAQ_ID_MAX, 2, "prefix too long");
     luaL_argcheck(L, naq_priority_parse(priority, priority_len, &d.priority), 4,

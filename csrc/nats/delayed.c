@@ -11,6 +11,8 @@
 #include "nats/leftover.h"
 #include "nats/results.h"
 
+#define MOVED "moved-"
+
 enum { IN_THE_WAY_MS = 10000, LAST_PAUSE_MS = 64 };
 
 static const double LATEST_SECONDS = 253402300800.0;
@@ -19,7 +21,11 @@ void naq_delayed_fill(naq_delayed_form *out, const naq_delayed_job *d, int64_t n
     int64_t at = d->due_ms > now_ms ? d->due_ms : now_ms;
     (void)snprintf(out->subject, sizeof out->subject, "%s.d.%" PRId64 ".%s", d->prefix,
                    at / NAQ_DELAYED_BUCKET_MS, d->id);
-    (void)snprintf(out->msg_id, sizeof out->msg_id, "%s:%" PRId64, d->id, d->hop);
+    int n = snprintf(out->msg_id, sizeof out->msg_id, "%s:%" PRId64, d->id, d->hop);
+    /* Never taken for the hop that the job itself may come to meanwhile. */
+    if (d->moved)
+        (void)snprintf(out->msg_id + n, sizeof out->msg_id - (size_t)n, ":%s%" PRId64, MOVED,
+                       naq_wall_us());
     (void)snprintf(out->due, sizeof out->due, "%" PRId64, d->due_ms);
     (void)snprintf(out->to, sizeof out->to, "%s.%s", d->queue, NAQ_PRIORITY_NAMES[d->priority]);
     out->headers[0] = (naq_header){"Naq-Due", out->due};
@@ -51,11 +57,18 @@ static int64_t hop_of(const naq_stored *m, const char *id) {
     return hop;
 }
 
-typedef enum place { NOWHERE, STORED, IN_THE_WAY, MOVED_ON, UNKNOWN } place;
+static bool was_moved(const naq_stored *m) {
+    naq_slice msg_id = naq_stored_header(m, "Nats-Msg-Id");
+    return msg_id.at != NULL &&
+           memmem(msg_id.at, msg_id.len, ":" MOVED, sizeof ":" MOVED - 1) != NULL;
+}
+
+typedef enum place { NOWHERE, STORED, BEING_MOVED, IN_THE_WAY, MOVED_ON, UNKNOWN } place;
 
 /* The server says that it has this hop, or that the job's place in the bucket is taken. Where is
- * it? In the store, in any bucket: STORED. An earlier hop there: IN_THE_WAY, it was released to its
- * queue a moment ago and is about to go. Ended, or claimed at this hop or a later one: MOVED_ON. */
+ * it? In the store, in any bucket: STORED, or BEING_MOVED if it was put there by hand. An earlier
+ * hop there: IN_THE_WAY, it was released to its queue a moment ago and is about to go. Ended, or
+ * claimed at this hop or a later one: MOVED_ON. */
 static place find(naq_conn *c, const naq_delayed_job *d) {
     char stream[96], filter[200];
     (void)snprintf(stream, sizeof stream, "%s_delayed", d->prefix);
@@ -64,8 +77,10 @@ static place find(naq_conn *c, const naq_delayed_job *d) {
     naq_stored m;
     naq_status status = naq_message_last(c, stream, filter, &m, &err);
     int64_t hop = status == NAQ_OK ? hop_of(&m, d->id) : -1;
+    bool moved = status == NAQ_OK && hop == d->hop && was_moved(&m);
     naq_stored_free(&m);
     if (status != NAQ_OK && status != NAQ_KEY_NOT_FOUND) return UNKNOWN;
+    if (moved) return BEING_MOVED;
     if (status == NAQ_OK) return hop >= d->hop ? STORED : IN_THE_WAY;
     naq_record record;
     memset(&record, 0, sizeof record);
@@ -112,6 +127,7 @@ naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err) 
         if (!refused && (status != NAQ_OK || !ack.duplicate)) return status;
         place where = find(c, d);
         if (where == STORED || (where == MOVED_ON && !refused)) return NAQ_OK;
+        if (naq_mono_ms() >= end && where == BEING_MOVED) return NAQ_OK; /* by who has died */
         if (naq_mono_ms() >= end)
             return naq_fail(err, NAQ_TIMEOUT,
                             "job %s: its place in the delayed store is taken by an earlier hop",

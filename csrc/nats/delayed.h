@@ -12,12 +12,14 @@ typedef struct naq_delayed_job {
     naq_priority priority;
     int64_t hop;
     int64_t due_ms; /* epoch */
+    bool moved;     /* by hand: it may be taken away again, see naq_delayed_put() */
     const char *payload;
     size_t len;
 } naq_delayed_job;
 
 /* [blocks] Store it until it is due. When the server says it has this hop already, that is looked
- * into: NAQ_OK only if the job really is in the store or has moved on. */
+ * into: NAQ_OK only if the job really is in the store or has moved on. One that was moved there is
+ * waited for: who moves a job that runs meanwhile takes it away again. */
 naq_status naq_delayed_put(naq_conn *c, const naq_delayed_job *d, naq_err *err);
 
 /* [blocks] The same for a new job: NAQ_DUPLICATE when the store has one of that id at this time, or

@@ -197,8 +197,9 @@ function conn:enqueue_many(list, defaults, prepare) end
 ---@param due number       epoch seconds
 ---@param payload string   as core.payload() makes it
 ---@param hop? integer     0
+---@param moved? boolean   by who may take it away again: no attempt of the job takes it for its own next hop
 ---@return integer? seq, string? message, string? code  DUPLICATE, INVALID, TOO_LARGE, STORAGE_FULL, ...
-function conn:put_delayed(prefix, queue, priority, id, due, payload, hop) end
+function conn:put_delayed(prefix, queue, priority, id, due, payload, hop, moved) end
 --- [blocks] Key-value, one key. bucket without the KV_ prefix. direct: from any replica, not the leader.
 --- seconds: how long to insist through a lost connection or leader, 30.
 ---@param direct? boolean
