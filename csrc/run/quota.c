@@ -182,10 +182,14 @@ static int64_t lease_starts(naq_quotas *q, int queue, naq_err *err) {
         int wanted = atomic_load(&a->wants_starts) - atomic_load(&a->starts);
         if (rate <= 0 || wanted <= 0) return INT64_MAX;
         int64_t now = naq_mono_ms(), now_us = server_now_us(q), open_us;
-        int n = naq_rate_take(rate, wanted, now_us, &until_us, &open_us);
+        int64_t slack_us = naq_rate_slack_us(&a->hunger, now);
+        int n = naq_rate_take(rate, wanted, slack_us, now_us, &until_us, &open_us);
         int64_t open_ms = now + (open_us > now_us ? (open_us - now_us) / 1000 + 1 : 0);
         if (atomic_exchange(&a->open_ms, open_ms) != open_ms) q->changed = true;
-        if (n == 0) return open_ms;
+        if (n == 0) {
+            naq_rate_wait(&a->hunger, open_ms);
+            return open_ms;
+        }
         int len = snprintf(record, sizeof record, "{\"until\":%lld}", (long long)until_us);
         naq_status status = naq_kv_put(q->conn, bucket, key, record, (size_t)len, (int64_t)expected,
                                        &revision, err);

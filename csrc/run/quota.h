@@ -43,6 +43,7 @@ typedef struct naq_quota {
     int mine;
     int64_t beat, renewed_ms;
     int64_t idle_ms; /* since when it holds more than it needs; 0: it does not */
+    naq_hunger hunger;
 } naq_quota;
 
 typedef struct naq_quotas {

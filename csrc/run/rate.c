@@ -6,13 +6,15 @@
 
 enum {
     BATCH_US = 100000,
-    SLACK_US = 200000, /* who comes late by less than this has lost nothing */
+    SLACK_US = 200000, /* who waits and comes late by less than this has lost nothing */
+    BREAK_MS = 1000,
     FAR_US = 500000,
     FAR_SAMPLES = 32,
     SMOOTH = 64
 };
 
-int naq_rate_take(double rate, int wanted, int64_t now_us, int64_t *until_us, int64_t *open_us) {
+int naq_rate_take(double rate, int wanted, int64_t slack_us, int64_t now_us, int64_t *until_us,
+                  int64_t *open_us) {
     double each_us = 1e6 / rate;
     double batch = BATCH_US / each_us;
     int most = batch < 1 ? 1 : batch > 1e9 ? 1000000000 : (int)batch;
@@ -20,13 +22,24 @@ int naq_rate_take(double rate, int wanted, int64_t now_us, int64_t *until_us, in
      * then, or a clock was set back. */
     double ahead = (double)now_us + most * each_us + SLACK_US;
     double at = (double)*until_us;
-    if (at < (double)now_us - SLACK_US) at = (double)now_us - SLACK_US;
+    if (at < (double)(now_us - slack_us)) at = (double)(now_us - slack_us);
     if (at > ahead) at = ahead;
     *open_us = (int64_t)at;
     if (*open_us > now_us || wanted <= 0) return 0;
     int n = wanted < most ? wanted : most;
     *until_us = (int64_t)(at + n * each_us);
     return n;
+}
+
+int64_t naq_rate_slack_us(naq_hunger *h, int64_t now_ms) {
+    if (now_ms > h->lasts_ms) h->since_ms = now_ms;
+    h->lasts_ms = now_ms + BREAK_MS;
+    int64_t waited_us = (now_ms - h->since_ms) * 1000;
+    return waited_us < SLACK_US ? waited_us : SLACK_US;
+}
+
+void naq_rate_wait(naq_hunger *h, int64_t open_ms) {
+    h->lasts_ms = open_ms + BREAK_MS;
 }
 
 int64_t naq_rate_read(const char *text, size_t len) {

@@ -12,8 +12,20 @@
 #include <stdint.h>
 
 /* How many jobs may begin now of `wanted`, by the line that is taken up to until_us; *until_us is
- * moved on by them. 0: none before *open_us. */
-int naq_rate_take(double rate, int wanted, int64_t now_us, int64_t *until_us, int64_t *open_us);
+ * moved on by them. 0: none before *open_us. slack_us: what lies no further back than that is not
+ * lost. */
+int naq_rate_take(double rate, int wanted, int64_t slack_us, int64_t now_us, int64_t *until_us,
+                  int64_t *open_us);
+
+/* Since when somebody has wanted to begin jobs, without a break of a second; zeroed at first. */
+typedef struct naq_hunger {
+    int64_t since_ms, lasts_ms;
+} naq_hunger;
+/* The slack of who wants something now: only time that he has waited, 0.2 s at most, so that a
+ * queue where nothing waited for a while has nothing in hand. */
+int64_t naq_rate_slack_us(naq_hunger *h, int64_t now_ms);
+/* There is nothing to be had before that moment; until then it is no break. */
+void naq_rate_wait(naq_hunger *h, int64_t open_ms);
 
 /* What the record says; 0 for what cannot be read. */
 int64_t naq_rate_read(const char *text, size_t len);

@@ -142,8 +142,11 @@ static void keeps_the_rate(void) {
         int64_t begin = now;
         long started = 0;
         unsigned seed = 7;
+        naq_hunger hunger = {0};
         while (now < begin + 10000000) {
-            started += naq_rate_take(RATES[i], 4096 + (int)(i % 2) * 100000, now, &until, &open);
+            int64_t slack = naq_rate_slack_us(&hunger, now / 1000);
+            started +=
+                naq_rate_take(RATES[i], 4096 + (int)(i % 2) * 100000, slack, now, &until, &open);
             seed = seed * 1103515245 + 12345;
             now += 500 + seed / 65536 % 5000;
         }
@@ -154,14 +157,30 @@ static void keeps_the_rate(void) {
 
 static void is_not_blocked_by_a_clock(void) {
     int64_t open, now = 1763697600000000, until = now + 3600000000;
-    CHECK(naq_rate_take(100, 5, now, &until, &open) == 0);
+    CHECK(naq_rate_take(100, 5, 0, now, &until, &open) == 0);
     CHECK(open <= now + 300000); /* an hour ahead nobody can be at this rate */
     until = 0;
-    CHECK(naq_rate_take(100, 5, now, &until, &open) == 5);
+    CHECK(naq_rate_take(100, 5, 0, now, &until, &open) == 5);
     until = now;
-    CHECK(naq_rate_take(0.001, 1, now, &until, &open) == 1 && until == now + 1000000000);
-    CHECK(naq_rate_take(0.001, 1, now + 1, &until, &open) == 0 && open > now + 900000000);
+    CHECK(naq_rate_take(0.001, 1, 0, now, &until, &open) == 1 && until == now + 1000000000);
+    CHECK(naq_rate_take(0.001, 1, 0, now + 1, &until, &open) == 0 && open > now + 900000000);
     CHECK(naq_rate_read("{\"until\":17}", 12) == 17 && naq_rate_read("x", 1) == 0);
+}
+
+/* Late, but all the time there: nothing is lost. Nobody there for a while: nothing is in hand. */
+static void has_waited_or_not(void) {
+    naq_hunger h = {0};
+    int64_t open, begin = 1763697600000000, until = begin;
+    CHECK(naq_rate_slack_us(&h, 1000) == 0);
+    CHECK(naq_rate_slack_us(&h, 1150) == 150000);
+    CHECK(naq_rate_slack_us(&h, 1300) == 200000);
+    CHECK(naq_rate_slack_us(&h, 2301) == 0); /* there was a break */
+    naq_rate_wait(&h, 60000);                /* there was none: nothing could be had before that */
+    CHECK(naq_rate_slack_us(&h, 60150) == 200000);
+    CHECK(naq_rate_take(100, 50, 200000, begin + 150000, &until, &open) == 10);
+    CHECK(until == begin + 100000);
+    CHECK(naq_rate_take(100, 50, 0, begin + 500000, &until, &open) == 10);
+    CHECK(until == begin + 600000);
 }
 
 static void follows_the_server_clock(void) {
@@ -185,6 +204,7 @@ int main(void) {
     run("slots of the dead are free, of the living never", lets_the_dead_go);
     run("strange records hold nothing", survives_strange_records);
     run("a rate is kept within five per cent", keeps_the_rate);
+    run("a rate makes up for lateness, not for breaks", has_waited_or_not);
     run("a rate is not blocked by a clock or an earlier limit", is_not_blocked_by_a_clock);
     run("the server's clock is followed", follows_the_server_clock);
     return failures != 0;
