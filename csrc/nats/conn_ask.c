@@ -103,6 +103,15 @@ naq_status naq_conn_request(naq_conn *c, const char *subject, const void *data, 
     return NAQ_OK;
 }
 
+static naq_status publish_failed(naq_conn *c, natsStatus s, const char *subject, naq_err *err) {
+    /* libnats knows that the server is lost before c does, and keeps no more than that. */
+    if (s == NATS_INSUFFICIENT_BUFFER)
+        (void)naq_outbox_full(c, subject, err);
+    else
+        naq_from_nats(err, s, 0, "publishing to %s", subject);
+    return explain(c, err);
+}
+
 naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, size_t len,
                          const naq_conn_header *headers, size_t n, naq_err *err) {
     natsMsg *m = NULL;
@@ -111,10 +120,7 @@ naq_status naq_conn_send(naq_conn *c, const char *subject, const void *data, siz
     natsStatus s = make_message(&m, subject, NULL, data, len, headers, n);
     if (s == NATS_OK && naq_conn_lost(c) && naq_outbox_take(c, m, &status, err)) return status;
     if (s == NATS_OK) s = natsConnection_PublishMsg(c->nc, m);
-    if (s != NATS_OK) {
-        naq_from_nats(err, s, 0, "publishing to %s", subject);
-        status = explain(c, err);
-    }
+    if (s != NATS_OK) status = publish_failed(c, s, subject, err);
     natsMsg_Destroy(m);
     return status;
 }
@@ -124,7 +130,5 @@ naq_status naq_conn_publish(naq_conn *c, const char *subject, const void *data, 
     if (naq_conn_lost(c)) return naq_conn_send(c, subject, data, len, NULL, 0, err);
     atomic_store(&c->unsaid, true);
     natsStatus s = natsConnection_Publish(c->nc, subject, data != NULL ? data : "", (int)len);
-    if (s == NATS_OK) return NAQ_OK;
-    naq_from_nats(err, s, 0, "publishing to %s", subject);
-    return explain(c, err);
+    return s == NATS_OK ? NAQ_OK : publish_failed(c, s, subject, err);
 }

@@ -14,11 +14,11 @@ static naq_status refuse(naq_conn *c, natsMsg *m, size_t len, naq_err *err) {
     return NAQ_OK;
 }
 
-static naq_status full(naq_conn *c, natsMsg *m, naq_err *err) {
+naq_status naq_outbox_full(naq_conn *c, const char *subject, naq_err *err) {
     return naq_fail(err, NAQ_CONNECTION,
                     "publishing to %s: the connection to %s is lost, and no more than %d MB wait "
                     "for it",
-                    natsMsg_GetSubject(m), c->servers, NAQ_OUTBOX_BYTES >> 20);
+                    subject, c->servers, NAQ_OUTBOX_BYTES >> 20);
 }
 
 bool naq_outbox_take(naq_conn *c, natsMsg *m, naq_status *status, naq_err *err) {
@@ -40,7 +40,7 @@ bool naq_outbox_take(naq_conn *c, natsMsg *m, naq_status *status, naq_err *err) 
     free(o);
     if (!lost) return false;
     *status = refuse(c, m, len, err);
-    if (*status == NAQ_OK) *status = full(c, m, err);
+    if (*status == NAQ_OK) *status = naq_outbox_full(c, natsMsg_GetSubject(m), err);
     natsMsg_Destroy(m);
     return true;
 }

@@ -25,6 +25,8 @@ typedef struct naq_outbox { /* guarded by the connection's mu */
 /* False: the connection has its server, and nothing was done. Else m is the outbox's, also when it
  * was refused, which *status and err tell: NAQ_TOO_LARGE, NAQ_CONNECTION when it is full. */
 bool naq_outbox_take(naq_conn *c, natsMsg *m, naq_status *status, naq_err *err);
+/* What is said when it is full, or libnats' own is. */
+naq_status naq_outbox_full(naq_conn *c, const char *subject, naq_err *err);
 /* On libnats' thread, once it is connected again: everything is handed over, in its order, and only
  * then c counts as not lost any more. */
 void naq_outbox_send(naq_conn *c);
