@@ -2,21 +2,15 @@
 
 local core = require("naq.core")
 local support = require("spec.support")
-local nats = support.nats
 
 local BUCKET_SECONDS = 600
 
 describe("the delayed store", function()
-  local server, conn
-  setup(function()
-    server = nats.start()
-    conn = server:connect()
-    assert(conn:ensure_layout({}))
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  local at = support.connected.laid_out()
+  local conn
+
+  setup(function() conn = at:begin() end)
+  teardown(function() at:finish() end)
 
   local function stored(id, due)
     local subject = ("naq.d.%d.%s"):format(math.floor(due / BUCKET_SECONDS), id)

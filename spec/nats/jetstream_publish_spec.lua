@@ -1,27 +1,19 @@
 -- naq.JetStream: publishing, waiting for each ack or for all of them together.
 local core = require("naq.core")
-local naq = require("naq")
 local support = require("spec.support")
 local nats, eventually = support.nats, support.eventually
 
 describe("a stream's publisher", function()
-  local server, conn, js, name
+  local at = support.connected.plain()
+  local js, name
   setup(function()
-    server = nats.start()
-    conn = assert(naq.connection({ servers = server.url }))
-    js = conn:jetstream()
+    at:begin()
+    js = at.js
   end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  teardown(function() at:finish() end)
   before_each(function() name = support.fresh_name() end)
 
-  local function stream(config)
-    config = config or {}
-    config.subjects = config.subjects or { name .. ".>" }
-    return assert(js:add_stream(name, config))
-  end
+  local function stream(config) return at:stream(name, config) end
 
   describe("publishing", function()
     it("answers the sequence, and keeps bytes and headers", function()
@@ -74,7 +66,7 @@ describe("a stream's publisher", function()
 
     it("without a msg_id is never sent twice", function()
       local own = nats.start()
-      local mine = assert(naq.connection({ servers = own.url }))
+      local mine = own:connection()
       local own_js = mine:jetstream()
       assert(own_js:add_stream("S", { subjects = { "s" } }))
       own:freeze()
@@ -126,7 +118,7 @@ describe("a stream's publisher", function()
 
     it("bounds what is in flight", function()
       stream()
-      local other = conn:jetstream()
+      local other = at.conn:jetstream()
       assert.has_error(function() other:async_window({ max_in_flight = 0 }) end)
       assert(other:async_window({ max_in_flight = 2 }))
       for i = 1, 100 do
@@ -138,7 +130,7 @@ describe("a stream's publisher", function()
 
     it("goes through a restart: stored once with a msg_id, told without one", function()
       local own = nats.start()
-      local mine = assert(naq.connection({ servers = own.url }))
+      local mine = own:connection()
       local own_js = mine:jetstream()
       assert(own_js:add_stream("S", { subjects = { "s.*" } }))
       own:freeze()

@@ -1,27 +1,16 @@
 -- naq.JetStream: streams, stored messages, consumers. Publishing is in jetstream_publish_spec.lua.
 local core = require("naq.core")
-local naq = require("naq")
 local support = require("spec.support")
 local nats = support.nats
 
 describe("JetStream", function()
-  local server, conn, js, name
-  setup(function()
-    server = nats.start()
-    conn = assert(naq.connection({ servers = server.url }))
-    js = conn:jetstream()
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  local at = support.connected.plain()
+  local conn, server, js, name
+  setup(function() conn, server, js = at:begin() end)
+  teardown(function() at:finish() end)
   before_each(function() name = support.fresh_name() end)
 
-  local function stream(config)
-    config = config or {}
-    config.subjects = config.subjects or { name .. ".>" }
-    return assert(js:add_stream(name, config))
-  end
+  local function stream(config) return at:stream(name, config) end
 
   describe("ensure_stream()", function()
     it("creates with file storage and work-queue retention", function()
@@ -48,7 +37,7 @@ describe("JetStream", function()
     end)
 
     it("is for two at the same time", function()
-      local other = assert(naq.connection({ servers = server.url }))
+      local other = server:connection()
       for _ = 1, 2 do
         assert(js:ensure_stream(name, { subjects = { name } }))
         assert(other:jetstream():ensure_stream(name, { subjects = { name } }))
@@ -88,7 +77,7 @@ describe("JetStream", function()
 
     it("is listed, also by its subject, beyond one page", function()
       local own = nats.start()
-      local mine = assert(naq.connection({ servers = own.url }))
+      local mine = own:connection()
       local own_js = mine:jetstream()
       assert.same({}, own_js:list_streams())
       for i = 1, 260 do -- a page has 256
@@ -273,7 +262,7 @@ describe("JetStream", function()
   end)
 
   it("of a closed connection raises", function()
-    local mine = assert(naq.connection({ servers = server.url }))
+    local mine = server:connection()
     local own = mine:jetstream()
     own:publish_async("nobody", "x")
     mine:close()
@@ -290,7 +279,7 @@ end)
 describe("an account without JetStream", function()
   it("answers NO_JETSTREAM", function()
     local server = nats.start({ jetstream = false })
-    local conn = assert(naq.connection({ servers = server.url }))
+    local conn = server:connection()
     local js = conn:jetstream()
     assert.equal("NO_JETSTREAM", select(3, js:add_stream("S")))
     assert.equal("NO_JETSTREAM", select(3, js:publish("s", "x", { seconds = 3 })))

@@ -53,18 +53,10 @@ describe("a bucket opened with seconds", function()
 end)
 
 describe("js:kv()", function()
-  local server, conn, js
-
-  setup(function()
-    server = nats.start()
-    conn = assert(naq.connection({ servers = { server.url } }))
-    js = conn:jetstream()
-  end)
-
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  local at = support.connected.plain()
+  local conn, server, js
+  setup(function() conn, server, js = at:begin() end)
+  teardown(function() at:finish() end)
 
   local function config_of(name)
     return assert(core.decode(assert(conn:request("$JS.API.STREAM.INFO.KV_" .. name)))).config
@@ -271,7 +263,7 @@ describe("js:kv()", function()
 
   it("says that there is no JetStream", function()
     local plain = nats.start({ jetstream = false })
-    local c = assert(naq.connection({ servers = { plain.url } }))
+    local c = plain:connection()
     local kv, message, code = c:jetstream():kv("settings")
     assert.is_nil(kv)
     assert.equal("NO_JETSTREAM", code)
@@ -309,7 +301,7 @@ describe("js:kv()", function()
   end)
 
   it("raises when the connection is closed", function()
-    local c = assert(naq.connection({ servers = { server.url } }))
+    local c = server:connection()
     local kv = assert(c:jetstream():kv(support.fresh_name()))
     c:close()
     local calls = {

@@ -1,23 +1,18 @@
 -- The keys of a bucket: values, revisions, deletions, history, listings.
 
 local core = require("naq.core")
-local naq = require("naq")
 local support = require("spec.support")
-local eventually, nats = support.eventually, support.nats
+local eventually = support.eventually
 
 describe("a key", function()
-  local server, conn, kv
+  local at = support.connected.plain()
+  local conn, server, kv
 
   setup(function()
-    server = nats.start()
-    conn = assert(naq.connection({ servers = { server.url } }))
-    kv = assert(conn:jetstream():kv("keys", { history = 5 }))
+    conn, server = at:begin()
+    kv = assert(at.js:kv("keys", { history = 5 }))
   end)
-
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  teardown(function() at:finish() end)
 
   -- The two ways a value may be read.
   local function each_way(check)
@@ -52,7 +47,7 @@ describe("a key", function()
   end)
 
   it("is read as it was last written, by whoever wrote it", function()
-    local other = assert(naq.connection({ servers = { server.url } }))
+    local other = server:connection()
     local theirs = assert(other:jetstream():kv("keys"))
     each_way(function()
       for i = 1, 200 do
@@ -103,7 +98,7 @@ describe("a key", function()
     assert(kv:put(key, "0"))
     local others = {}
     for i = 1, 8 do
-      others[i] = assert(naq.connection({ servers = { server.url } }))
+      others[i] = server:connection()
     end
     for _ = 1, 20 do
       local value, revision = kv:get(key)
@@ -223,13 +218,13 @@ describe("a key", function()
 end)
 
 describe("a bucket of 100,000 keys", function()
-  local server, conn, kv
+  local at = support.connected.plain()
+  local conn, kv
   local N = 100000
 
   setup(function()
-    server = nats.start()
-    conn = assert(naq.connection({ servers = { server.url } }))
-    kv = assert(conn:jetstream():kv("large", { history = 3 }))
+    conn = at:begin()
+    kv = assert(at.js:kv("large", { history = 3 }))
     for i = 1, N do
       conn:publish(("$KV.large.k.%d.%d"):format(i % 10, i), "value " .. i)
     end
@@ -238,11 +233,7 @@ describe("a bucket of 100,000 keys", function()
     assert(kv:delete("k.7.7"))
     assert(kv:purge("k.8.8"))
   end)
-
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  teardown(function() at:finish() end)
 
   local function consumers()
     local info = assert(core.decode(assert(conn:request("$JS.API.STREAM.INFO.KV_large"))))

@@ -3,17 +3,12 @@ local core = require("naq.core")
 local nats = support.nats
 
 describe("a bucket", function()
-  local server, conn
+  local at = support.connected.laid_out()
+  local conn
   local BUCKET = "naq_control"
-  setup(function()
-    server = nats.start()
-    conn = server:connect()
-    assert(conn:ensure_layout())
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+
+  setup(function() conn = at:begin() end)
+  teardown(function() at:finish() end)
 
   it("keeps any bytes under a key", function()
     local key, value = support.fresh_name(), "\0\1\255\r\n{}"

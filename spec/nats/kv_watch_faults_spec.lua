@@ -3,47 +3,26 @@
 local core = require("naq.core")
 local naq = require("naq")
 local support = require("spec.support")
-local eventually, nats = support.eventually, support.nats
-
-local function connect(server) return assert(naq.connection({ servers = { server.url } })) end
-
--- "put k=v", "delete k", "up_to_date"
-local function told(event)
-  if not event then return nil end
-  local text = event.operation
-  if event.key then text = text .. " " .. event.key end
-  if event.value then text = text .. "=" .. event.value end
-  return text
-end
-
--- The next n events; fails when one does not come in time.
-local function take(watcher, n, seconds)
-  local list = {}
-  for i = 1, n do
-    local event, message = watcher:next(seconds or 5)
-    list[i] = told(event) or error(("event %d: %s"):format(i, message), 2)
-  end
-  return list
-end
+local watching = require("spec.support.watching")
+local eventually, told, take = support.eventually, watching.told, watching.take
 
 describe("a watcher whose server", function()
-  local server, conn, kv, watcher
+  local at = support.connected.plain()
+  local conn, server, kv, watcher
 
   before_each(function()
-    server = nats.start()
-    conn = connect(server)
-    kv = assert(conn:jetstream():kv("settings"))
+    conn, server = at:begin()
+    kv = assert(at.js:kv("settings"))
   end)
 
   after_each(function()
     watcher:stop()
-    conn:close()
-    server:stop()
+    at:finish()
   end)
 
   -- Another connection: the watcher's own may still be waiting to reconnect.
   local function write(from, to)
-    local other = connect(server)
+    local other = server:connection()
     local theirs = assert(other:jetstream():kv("settings", { create = false }))
     for i = from, to do
       assert(theirs:put("k" .. i, tostring(i)))

@@ -1,44 +1,15 @@
 -- kv:watch(): what stands in a bucket and each change.
 
 local core = require("naq.core")
-local naq = require("naq")
 local support = require("spec.support")
-local eventually, nats = support.eventually, support.nats
-
-local function connect(server) return assert(naq.connection({ servers = { server.url } })) end
-
--- "put k=v", "delete k", "up_to_date"
-local function told(event)
-  if not event then return nil end
-  local text = event.operation
-  if event.key then text = text .. " " .. event.key end
-  if event.value then text = text .. "=" .. event.value end
-  return text
-end
-
--- The next n events; fails when one does not come in time.
-local function take(watcher, n, seconds)
-  local list = {}
-  for i = 1, n do
-    local event, message = watcher:next(seconds or 5)
-    list[i] = told(event) or error(("event %d: %s"):format(i, message), 2)
-  end
-  return list
-end
+local watching = require("spec.support.watching")
+local eventually, told, take = support.eventually, watching.told, watching.take
 
 describe("a watcher", function()
-  local server, conn, js
-
-  setup(function()
-    server = nats.start()
-    conn = connect(server)
-    js = conn:jetstream()
-  end)
-
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  local at = support.connected.plain()
+  local conn, server, js
+  setup(function() conn, server, js = at:begin() end)
+  teardown(function() at:finish() end)
 
   local function bucket(options) return assert(js:kv(support.fresh_name(), options)) end
 
@@ -244,7 +215,7 @@ describe("a watcher", function()
   end)
 
   it("ends with its connection", function()
-    local c = connect(server)
+    local c = server:connection()
     local watcher = assert(assert(c:jetstream():kv(support.fresh_name())):watch())
     c:close()
     assert.is_false(pcall(watcher.next, watcher, 1))
@@ -257,7 +228,7 @@ describe("a watcher", function()
     local name = support.fresh_name()
     assert(js:kv(name)):put("k", ("v"):rep(1000))
     for i = 1, 30 do
-      local c = connect(server)
+      local c = server:connection()
       local kv = assert(c:jetstream():kv(name))
       local watcher = assert(kv:watch())
       if i % 3 == 0 then watcher:next(1) end

@@ -1,19 +1,12 @@
 -- Core NATS of a connection: publish, request, answers, headers.
 local core = require("naq.core")
-local naq = require("naq")
 local support = require("spec.support")
-local nats = support.nats
 
 describe("a connection", function()
-  local server, conn
-  setup(function()
-    server = nats.start({ jetstream = false })
-    conn = assert(naq.connection({ servers = server.url }))
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  local at = support.connected.plain()
+  local conn, server
+  setup(function() conn, server = at:begin({ jetstream = false }) end)
+  teardown(function() at:finish() end)
 
   -- A service on a connection of its own, answered from within dispatch(): the asking happens in `ask`.
   local function answering(answer, ask)

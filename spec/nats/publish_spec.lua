@@ -34,17 +34,11 @@ local function stored(conn, queue)
 end
 
 describe("conn:js_publish()", function()
-  local server, conn, queue
+  local at = support.connected.laid_out()
+  local conn, queue
 
-  setup(function()
-    server = nats.start({ config = { "max_payload: 65536" } })
-    conn = server:connect()
-    assert(conn:ensure_layout({}))
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  setup(function() conn = at:begin({ config = { "max_payload: 65536" } }) end)
+  teardown(function() at:finish() end)
   before_each(function() queue = support.fresh_name() end)
 
   it("stores a message and gives its sequence", function()
@@ -138,17 +132,11 @@ describe("conn:js_publish()", function()
 end)
 
 describe("conn:js_publish() when the server fails", function()
-  local server, conn
+  local at = support.connected.laid_out()
+  local conn, server
 
-  before_each(function()
-    server = nats.start()
-    conn = server:connect()
-    assert(conn:ensure_layout({}))
-  end)
-  after_each(function()
-    conn:close()
-    server:stop()
-  end)
+  before_each(function() conn, server = at:begin() end)
+  after_each(function() at:finish() end)
 
   it("waits for a server that comes back and stores once", function()
     local reap = server:kill_meanwhile(0, 0.3)
@@ -186,17 +174,11 @@ describe("conn:js_publish() when the server fails", function()
 end)
 
 describe("conn:enqueue_many()", function()
-  local server, conn, queue
+  local at = support.connected.laid_out()
+  local conn, queue
 
-  setup(function()
-    server = nats.start({ config = { "max_payload: 65536" } })
-    conn = server:connect()
-    assert(conn:ensure_layout({}))
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  setup(function() conn = at:begin({ config = { "max_payload: 65536" } }) end)
+  teardown(function() at:finish() end)
   before_each(function() queue = support.fresh_name() end)
 
   local function enqueue(list, prepare)
@@ -326,17 +308,11 @@ describe("conn:enqueue_many()", function()
 end)
 
 describe("conn:enqueue_many() when the server fails", function()
-  local server, conn
+  local at = support.connected.laid_out()
+  local conn, server
 
-  before_each(function()
-    server = nats.start()
-    conn = server:connect()
-    assert(conn:ensure_layout({}))
-  end)
-  after_each(function()
-    conn:close()
-    server:stop()
-  end)
+  before_each(function() conn, server = at:begin() end)
+  after_each(function() at:finish() end)
 
   -- Each job stands on the stream under its own id: how many there are tells of losses and doubles.
   local function all_stored(ids, n)

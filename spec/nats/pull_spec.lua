@@ -1,23 +1,19 @@
 -- js:pull_subscribe(): batches of a consumer, acks, and what becomes of them when the server goes away.
 local core = require("naq.core")
-local naq = require("naq")
 local support = require("spec.support")
 local nats, eventually = support.nats, support.eventually
 
 describe("a pull subscription", function()
-  local server, conn, js, name
+  local at = support.connected.plain()
+  local js, name
   setup(function()
-    server = nats.start()
-    conn = assert(naq.connection({ servers = server.url }))
-    js = conn:jetstream()
+    at:begin()
+    js = at.js
   end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  teardown(function() at:finish() end)
   before_each(function()
     name = support.fresh_name()
-    assert(js:add_stream(name, { subjects = { name .. ".>" } }))
+    at:stream(name)
   end)
 
   local function fill(n)
@@ -56,7 +52,7 @@ describe("a pull subscription", function()
     local f = assert(io.open(path, "w"))
     f:write(([[local conn = assert(require("naq").connection({ servers = %q }))
       require("naq.core").sleep(0.3)
-      assert(conn:jetstream():publish(%q, "late"))]]):format(server.url, name .. ".a"))
+      assert(conn:jetstream():publish(%q, "late"))]]):format(at.server.url, name .. ".a"))
     f:close()
     local pid = assert(core.spawn({ "lua5.4", path }, {
       die_with_parent = true,
@@ -242,7 +238,7 @@ describe("a pull subscription", function()
 
   it("answers a code while the server is away, and works again when it is back", function()
     local own = nats.start()
-    local mine = assert(naq.connection({ servers = own.url }))
+    local mine = own:connection()
     local own_js = mine:jetstream()
     assert(own_js:add_stream("S", { subjects = { "s" } }))
     assert(own_js:publish("s", "x"))
@@ -265,7 +261,7 @@ describe("a pull subscription", function()
 
   it("carries on when the server restarts in the middle of a fetch", function()
     local own = nats.start()
-    local mine = assert(naq.connection({ servers = own.url }))
+    local mine = own:connection()
     local own_js = mine:jetstream()
     assert(own_js:add_stream("S", { subjects = { "s" } }))
     local sub = assert(own_js:pull_subscribe("s", "d"))
@@ -281,7 +277,7 @@ describe("a pull subscription", function()
 
   it("gives up on a server that is mute, in time", function()
     local own = nats.start()
-    local mine = assert(naq.connection({ servers = own.url }))
+    local mine = own:connection()
     local own_js = mine:jetstream()
     assert(own_js:add_stream("S", { subjects = { "s" } }))
     local sub = assert(own_js:pull_subscribe("s", "d"))

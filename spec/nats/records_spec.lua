@@ -3,16 +3,11 @@ local core = require("naq.core")
 local nats = support.nats
 
 describe("a job's record", function()
-  local server, conn
-  setup(function()
-    server = nats.start()
-    conn = server:connect()
-    assert(conn:ensure_layout())
-  end)
-  teardown(function()
-    conn:close()
-    server:stop()
-  end)
+  local at = support.connected.laid_out()
+  local conn, server
+
+  setup(function() conn, server = at:begin() end)
+  teardown(function() at:finish() end)
 
   local DONE = '{"state":"completed","result":1}'
 

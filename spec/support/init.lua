@@ -44,6 +44,7 @@ support.eventually = require("spec.support.eventually")
 support.nats = require("spec.support.nats")
 support.process = require("spec.support.process")
 support.trail = require("spec.support.trail")
+support.connected = require("spec.support.connected")
 support.naq = support.process.naq
 support.start_worker = support.process.start_worker
 

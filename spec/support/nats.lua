@@ -103,8 +103,7 @@ end
 
 function Server:log() return read_file(self.logfile) or "" end
 
---- A naq client of this server.
-function Server:client(options)
+function Server:_options(options)
   local all = { servers = { self.url } }
   for k, v in pairs(self.client_options) do
     all[k] = v
@@ -112,20 +111,17 @@ function Server:client(options)
   for k, v in pairs(options or {}) do
     all[k] = v
   end
-  return assert(require("naq").connect(all))
+  return all
 end
 
+--- A naq client of this server.
+function Server:client(options) return assert(require("naq").connect(self:_options(options))) end
+
+--- A handle of naq.connection() on this server.
+function Server:connection(options) return assert(require("naq").connection(self:_options(options))) end
+
 --- A connection of the core to this server.
-function Server:connect(options)
-  local all = { servers = { self.url } }
-  for k, v in pairs(self.client_options) do
-    all[k] = v
-  end
-  for k, v in pairs(options or {}) do
-    all[k] = v
-  end
-  return assert(core.connect(all))
-end
+function Server:connect(options) return assert(core.connect(self:_options(options))) end
 
 -- End the process with that signal; SIGKILL when it does not end in time.
 function Server:_end(signal)
