@@ -240,16 +240,10 @@ end
 ---@param id string
 ---@return naq.ScheduleInfo|true|nil done, string? message, naq.Code? code  KEY_NOT_FOUND, WRONG_STATE
 function naq.cancel_scheduled_job(id)
-  local schedule, done, message, code
-  schedule, message, code = scheduled(id, 2)
-  if schedule then
-    done, message, code = schedule:cancel()
-  elseif core.valid_id(id) and (code == errors.KEY_NOT_FOUND or code == errors.INVALID) then
-    local why
-    done, why, code = default():job(id):cancel()
-    if not done and code == errors.JOB_NOT_FOUND then code = errors.KEY_NOT_FOUND end
-    if code ~= errors.KEY_NOT_FOUND then message = why end
-  end
+  local client, done, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  done, message, code = require("naq.scheduled").cancel(client, id, 2)
   return done, message, code
 end
 
@@ -275,16 +269,17 @@ function naq.resume_scheduled_job(id)
   return row, message, code
 end
 
---- Change a recurring schedule. See Schedule:modify.
+--- Change a recurring schedule, see Schedule:modify; or move the job of that id: { next_run = time }.
 ---@param id string
 ---@param changes table
----@return naq.ScheduleInfo? row, string? message, naq.Code? code  KEY_NOT_FOUND, WRONG_REVISION, INVALID
+---@return naq.ScheduleInfo|true|nil done, string? message, naq.Code? code
+---        KEY_NOT_FOUND, WRONG_REVISION, WRONG_STATE, INVALID
 function naq.modify_scheduled_job(id, changes)
-  local schedule, row, message, code
-  schedule, message, code = scheduled(id, 2)
-  if not schedule then return nil, message, code end
-  row, message, code = schedule:modify_at(changes, 2)
-  return row, message, code
+  local client, done, message, code
+  client, message, code = default()
+  if not client then return nil, message, code end
+  done, message, code = require("naq.scheduled").modify(client, id, changes, 2)
+  return done, message, code
 end
 
 return naq

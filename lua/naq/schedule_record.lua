@@ -64,6 +64,14 @@ for _, part in ipairs({ OWN, RUN, policy.DECLARATION, policy.LIMITS }) do
   end
 end
 
+-- What may be changed besides.
+local CHANGES = {
+  next_run = { type = TIME, check = moment.problem, doc = "the next run, instead of the one that would be" },
+}
+for name, declared in pairs(schedule_record.DECLARATION) do
+  CHANGES[name] = declared
+end
+
 ---@class naq.ScheduleDefinition
 ---@field job string
 ---@field args any
@@ -81,7 +89,9 @@ end
 ---@field priority "high"|"normal"|"low"|nil
 
 -- What ends up in the payload, by option.
-local function in_payload(name) return RUN[name] == nil and OWN[name] == nil and name ~= "enabled" end
+local function in_payload(name)
+  return RUN[name] == nil and OWN[name] == nil and name ~= "enabled" and name ~= "next_run"
+end
 
 -- Options of the payload whose empty list is an array.
 local function carried(name, value)
@@ -115,7 +125,7 @@ function schedule_record.check(definition, level)
   if rest.timezone and not rest.cron then error("timezone is for cron", level + 1) end
 end
 
---- The same for changes: core.null unsets what need not be given.
+--- The same for changes: core.null unsets what need not be given. next_run: a time for the next run.
 ---@param changes table
 ---@param level integer
 function schedule_record.check_changes(changes, level)
@@ -126,7 +136,7 @@ function schedule_record.check_changes(changes, level)
       rest[name] = nil
     end
   end
-  options.apply(schedule_record.DECLARATION, rest, level + 1)
+  options.apply(CHANGES, rest, level + 1)
   if rest.cron and rest.interval then error("a schedule has either cron or interval", level + 1) end
   if rest.job == "" then error("option 'job' must not be empty", level + 1) end
 end
@@ -138,14 +148,14 @@ local function apply(record, changes, now)
   local payload = record.payload
   for name, value in pairs(changes) do
     if value == core.null then value = nil end
-    if name == "args" or (name ~= "enabled" and in_payload(name)) then
+    if name == "args" or in_payload(name) then
       if value ~= nil and name ~= "args" then value = carried(name, value) end
       payload[name] = value
     elseif name == "job" or name == "meta" or name == "trace" then
       payload[name] = value
     elseif name == "starts_at" or name == "ends_at" then
       record[name] = value and moment.seconds(value)
-    elseif name ~= "enabled" then
+    elseif name ~= "enabled" and name ~= "next_run" then
       record[name] = value
     end
   end
@@ -205,6 +215,19 @@ function schedule_record.new(definition, queue, now, old)
   return record
 end
 
+-- The next run at a time that was asked for; one that has passed is now. An interval goes on from there.
+local function aim_at(record, time, now)
+  if record.state ~= "active" then return nil, "it is " .. record.state, errors.WRONG_STATE end
+  local at = math.floor(math.max(moment.seconds(time), now) * 1000 + 0.5) / 1000
+  if at <= (record.done_until or 0) then return nil, "it has been through that time", errors.INVALID end
+  if (record.starts_at and at < record.starts_at) or (record.ends_at and at > record.ends_at) then
+    return nil, "next_run lies outside of starts_at and ends_at", errors.INVALID
+  end
+  if record.interval then record.anchor = record.starts_at and at or at - record.interval end
+  record.next_run, record.held = at, nil
+  return true
+end
+
 --- Changes made to a record, as somebody's who may do so.
 ---@return true? ok, string? message, naq.Code? code
 function schedule_record.change(record, changes, now)
@@ -215,8 +238,9 @@ function schedule_record.change(record, changes, now)
   for _, name in ipairs(TIMING) do
     timed = timed or changes[name] ~= nil
   end
-  if not timed then return true end
-  local ok, message, code = schedule_record.aim(record, now)
+  local ok, message, code = true, nil, nil
+  if timed then ok, message, code = schedule_record.aim(record, now) end
+  if ok and changes.next_run then ok, message, code = aim_at(record, changes.next_run, now) end
   return ok, message, code
 end
 

@@ -88,6 +88,18 @@ describe("a scheduler", function()
     assert(schedule:cancel())
   end)
 
+  it("runs at a next run that was moved, then at its own times", function()
+    local schedule = assert(queue:schedule("moved", { job = "tick", interval = 3600, ["repeat"] = 3 }))
+    local at = math.floor(core.now() * 1000 + 300) / 1000
+    assert(schedule:modify({ next_run = at }))
+    eventually(function() return info(schedule).runs == 1 end, 20, "the run")
+    assert.same({ ("moved-%.0f"):format(at * 1000) }, waiting())
+    assert(math.abs(info(schedule).next_run - at - 3600) < 0.001)
+    assert(schedule:modify({ next_run = 0 }))
+    eventually(function() return info(schedule).runs == 2 end, 20, "the run that is due at once")
+    assert(math.abs(info(schedule).next_run - core.now() - 3600) < 20)
+  end)
+
   it("takes a record that another client wrote", function()
     local record = core.encode({ queue = queue.name, payload = { job = "foreign" }, interval = 0.1, extra = { 1, 2 } })
     assert(client.conn:kv_put("naq_schedules", "foreign", record))

@@ -53,7 +53,7 @@ local LUA_ROWS = {
   { "lookup", "running" },
   { "details", "queue_stats", "schedule", "waiting" },
   { "cancel", "explain", "jobs", "queue", "reschedule", "results", "revive" },
-  { "dead_letter", "scheduler", "worker" },
+  { "dead_letter", "scheduled", "scheduler", "worker" },
   { "client" },
   { "services" },
   { "init" }, -- the public surface: require("naq")

@@ -37,7 +37,7 @@ local COMMANDS = {
   { "doctor", "check server, JetStream, streams, clock and versions", "naq.cli.doctor" },
   { "purge", "the same as `naq queue purge`", "naq.cli.queue", alias_of = "purge" },
   { "list-scheduled", "the same as `naq schedule list`", "naq.cli.schedule", alias_of = "list" },
-  { "job-control", "the same as `naq schedule pause|resume|cancel`", "naq.cli.schedule",
+  { "job-control", "schedules and delayed jobs: cancel|pause|resume|reschedule", "naq.cli.schedule",
     alias_of = "control" },
   { "list-workers", "the same as `naq workers`", "naq.cli.workers" },
 }

@@ -267,17 +267,67 @@ function schedule.run.run(args)
   end)
 end
 
+-- What job-control takes for `reschedule`, by the names of the library.
+local CHANGES = { "cron", "timezone", "interval", "repeat", "next_run" }
+
 --- `naq job-control ID ACTION`: the Python library's way to say it.
 schedule.control = {
-  description = "The same as `naq schedule cancel`, `pause` or `resume`.",
-  usage = "ID cancel|pause|resume",
+  description = [[
+    What the Python library calls so: `naq schedule cancel`, `pause`, `resume`, and with `reschedule`
+    another time: of a schedule its cron expression, interval, number of runs or next run. A job that
+    waits for its time can be cancelled, and moved with --next-run.]],
+  usage = "ID cancel|pause|resume|reschedule [--cron E [--timezone Z] | --interval S] [--repeat N] "
+    .. "[--next-run T]",
   arguments = {
-    ID, { "action", choices = { "cancel", "pause", "resume" }, doc = "cancel, pause or resume" },
+    ID,
+    { "action", choices = { "cancel", "pause", "resume", "reschedule" },
+      doc = "cancel, pause, resume or reschedule" },
   },
-  example = "naq job-control nightly pause",
+  options = {
+    { "--cron", "E", doc = "when: a cron expression" },
+    { "--timezone", "Z", doc = "the zone of its fields" },
+    { "--interval", "S", convert = parser.seconds, doc = "instead: every S seconds" },
+    { "--repeat", "N", convert = parser.count, doc = "finished after N runs" },
+    { "--next-run", "T", convert = moment.point, doc = "the next run, or the job's time: epoch seconds or "
+      .. "ISO 8601, without a zone UTC" },
+  },
+  example = [[naq job-control nightly pause
+naq job-control nightly reschedule --cron "0 4 * * *"
+naq job-control 01jd0k3c9m5q8w2x7z4v6b1n3t reschedule --next-run 2026-12-24T18:00:00Z]],
 }
 
-function schedule.control.run(args) return schedule[args.action].run(args) end
+-- A schedule's row, or the id of a job.
+local function print_controlled(args, done, what)
+  if done ~= true then
+    if args.json then return output.object(KEYS, done) end
+    output.line(("%s: %s"):format(done.id, done.state))
+  elseif args.json then
+    output.object({ "id", what }, { id = args.id, [what] = true })
+  else
+    output.line(("%s: %s"):format(args.id, what))
+  end
+end
+
+function schedule.control.run(args)
+  local changes, scheduled = {}, require("naq.scheduled")
+  for _, name in ipairs(CHANGES) do
+    changes[name] = args[name]
+  end
+  local wanted = args.action == "reschedule"
+  if wanted and not next(changes) then
+    exit.usage("reschedule: to what? --cron, --interval, --repeat or --next-run", args.command)
+  end
+  if not wanted and next(changes) then exit.usage("a time is for reschedule", args.command) end
+  if args.action == "pause" or args.action == "resume" then return schedule[args.action].run(args) end
+  return session.with(args, function(client)
+    if wanted then
+      local done = exit.check(exit.guard(args.command, scheduled.modify, client, args.id, changes, 1))
+      return print_controlled(args, done, "rescheduled")
+    end
+    local done = exit.check(exit.guard(args.command, scheduled.cancel, client, args.id, 1))
+    return print_controlled(args, done, "cancelled")
+  end)
+end
 
 schedule.next = {
   summary = "the next times of a cron expression; needs no server",
