@@ -217,6 +217,8 @@ end
 
 -- The next run at a time that was asked for; one that has passed is now. An interval goes on from there.
 local function aim_at(record, time, now)
+  local left = not record["repeat"] or record["repeat"] > (record.runs or 0)
+  if record.state == "finished" and left then record.state = "active" end
   if record.state ~= "active" then return nil, "it is " .. record.state, errors.WRONG_STATE end
   local at = math.floor(math.max(moment.seconds(time), now) * 1000 + 0.5) / 1000
   if at <= (record.done_until or 0) then return nil, "it has been through that time", errors.INVALID end
