@@ -4,6 +4,7 @@ local core = require("naq.core")
 local errors = require("naq.errors")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
+local leader = require("naq.leader")
 local lookup = require("naq.lookup")
 local workers = require("naq.workers")
 
@@ -11,6 +12,8 @@ local explain = {}
 
 -- How long workers may take to answer. One that has died since its last heartbeat costs all of it.
 local ANSWER_SECONDS = 0.25
+-- csrc/run/lease.h
+local LEASE_SECONDS = 8
 
 ---@class naq.Reason
 ---@field code string      one of those of docs/cli.md
@@ -27,11 +30,13 @@ local ANSWER_SECONDS = 0.25
 ---@field id string
 ---@field found naq.Found
 ---@field reasons naq.Reason[]
----@field live naq.WorkerInfo[]     workers whose record is fresh, and those of them that serve the queue
----@field serving naq.WorkerInfo[]
+---@field live naq.WorkerInfo[]     workers whose record is fresh, those of them that serve the queue, and
+---@field serving naq.WorkerInfo[]  those that do and take no more jobs
+---@field leaving naq.WorkerInfo[]
 ---@field stale naq.WorkerInfo[]
 ---@field silent table<string, boolean>  live ones that do not answer
 ---@field running integer           jobs of the queue that run
+---@field busy integer              jobs of any queue that run on the workers that serve it
 
 local function add(self, code, fields, message, ...)
   local reason = fields or {}
@@ -68,12 +73,18 @@ local function ask(self)
   local client, queue = self.client, self.found.queue
   local list, message, code = workers.list(client)
   if not list then return nil, message, code end
-  self.live, self.serving, self.stale, self.silent, self.running = {}, {}, {}, {}, 0
+  self.live, self.serving, self.leaving, self.stale, self.silent = {}, {}, {}, {}, {}
+  self.running, self.busy = 0, 0
+  local taking = {}
   for _, worker in ipairs(list) do
     local into = worker.stale and self.stale or self.live
     into[#into + 1] = worker
     self.silent[worker.id] = not worker.stale or nil
-    if not worker.stale and serves(worker, queue) then self.serving[#self.serving + 1] = worker end
+    if not worker.stale and serves(worker, queue) then
+      into = worker.state == "stopping" and self.leaving or self.serving
+      into[#into + 1] = worker
+      taking[worker.id] = into == self.serving
+    end
   end
   if #self.live == 0 then return true end
   local answers
@@ -86,10 +97,29 @@ local function ask(self)
       self.silent[answer.worker] = nil
       for _, one in ipairs(answer.jobs or {}) do
         if one.queue == queue then self.running = self.running + 1 end
+        if taking[answer.worker] then self.busy = self.busy + 1 end
       end
     end
   end
   return true
+end
+
+-- Why nobody takes its jobs.
+local function look_for_worker(self)
+  local queue = self.found.queue
+  if self.leaving[1] then
+    add(self, "NO_WORKER", { queue = queue }, "no worker takes jobs of queue %s: %s takes no more", queue,
+      self.leaving[1].id)
+    return
+  end
+  for _, worker in ipairs(self.stale) do
+    if serves(worker, queue) then
+      add(self, "NO_WORKER", { queue = queue },
+        "no live worker serves queue %s; %s has not been heard of for a while", queue, worker.id)
+      return
+    end
+  end
+  add(self, "NO_WORKER", { queue = queue }, "no worker serves queue %s", queue)
 end
 
 -- What holds for the queue as a whole.
@@ -102,31 +132,56 @@ local function look_at_queue(self)
   end
   if paused == nil then return nil, message, code end
   if paused then add(self, "PAUSED", { queue = queue }, "queue %s is paused", queue) end
-  if #self.serving == 0 then
-    local gone = {}
-    for i, worker in ipairs(self.stale) do
-      gone[i] = serves(worker, queue) and worker.id or nil
-    end
-    local told = gone[1] and ("no live worker serves queue %s; %s has not been heard of for a while")
-      or "no worker serves queue %s"
-    add(self, "NO_WORKER", { queue = queue }, told, queue, gone[1])
-  end
+  if #self.serving == 0 then look_for_worker(self) end
   return true, settings
 end
 
+-- What is set in NATS, or where that says nothing in this program's configuration.
+local function limit_of(self, settings, name)
+  local file = self.client.config.queues.configs[self.found.queue] or {}
+  local value = settings[name]
+  if value == nil then value = file[name] end
+  return value
+end
+
+-- Slots that a worker holds which may be gone: nobody runs a job on them, and nobody else gets them yet.
+local function slots_held(self)
+  local text = self.client.conn:kv_get(self.client.prefix .. "_control", self.found.queue .. ".slots")
+  local record, held, by = text and core.decode(text), 0, nil
+  local leases = type(record) == "table" and record.held
+  for worker, lease in pairs(type(leases) == "table" and leases or {}) do
+    held = held + (type(lease) == "table" and tonumber(lease.slots) or 0)
+    local answers = false
+    for _, one in ipairs(self.live) do
+      answers = answers or one.id == worker and not self.silent[worker]
+    end
+    if not answers then by = worker end
+  end
+  return held, by
+end
+
 local function look_at_concurrency(self, settings)
-  local queue, limit = self.found.queue, tonumber(settings.concurrency)
-  if limit and self.running >= limit then
-    add(self, "CONCURRENCY", { queue = queue, limit = limit, running = self.running },
-      "queue %s runs %d jobs at a time, and as many run", queue, limit)
+  local queue, limit = self.found.queue, tonumber(limit_of(self, settings, "concurrency"))
+  if not limit then return end
+  local fields = { queue = queue, limit = limit, running = self.running }
+  if self.running >= limit then
+    add(self, "CONCURRENCY", fields, "queue %s runs %d jobs at a time, and as many run", queue, limit)
+    return
+  end
+  local held, by = slots_held(self)
+  if held >= limit and by then
+    fields.worker = by
+    add(self, "CONCURRENCY", fields,
+      "queue %s runs %d jobs at a time, and worker %s, which does not answer, has slots of that; "
+        .. "others get them %d s after its last sign of life", queue, limit, by, LEASE_SECONDS)
   end
 end
 
 local function look_at_rate(self, settings)
-  local queue = self.found.queue
-  if settings.rate_limit and settings.rate_limit ~= core.null then
-    add(self, "RATE_LIMIT", { queue = queue, rate_limit = settings.rate_limit },
-      "queue %s begins %s at most", queue, tostring(settings.rate_limit))
+  local queue, rate = self.found.queue, limit_of(self, settings, "rate_limit")
+  if rate and rate ~= core.null then
+    local said = type(rate) == "number" and ("%g/s"):format(rate) or tostring(rate)
+    add(self, "RATE_LIMIT", { queue = queue, rate_limit = rate }, "queue %s begins %s at most", queue, said)
   end
 end
 
@@ -195,7 +250,13 @@ local function look_at_place(self)
     threads = threads + (worker.threads or 0)
   end
   ahead = math.max(0, ahead - self.running)
-  if #self.reasons == 0 and #self.serving > 0 and (ahead > 0 or self.running > 0) then
+  if #self.reasons > 0 or #self.serving == 0 then return true end
+  if self.busy >= threads and self.busy > self.running then
+    add(self, "BUSY", { running = self.busy, threads = threads },
+      "the workers that serve queue %s run %d jobs, of other queues too, on %d threads", found.queue,
+      self.busy, threads)
+  end
+  if ahead > 0 or self.running > 0 then
     add(self, "BEHIND", { ahead = ahead, running = self.running, threads = threads },
       "it is behind at most %d others; of queue %s %d run, on %d threads", ahead, found.queue, self.running,
       threads)
@@ -223,6 +284,16 @@ local function explain_pending(self)
   return true
 end
 
+-- Nothing but a scheduler takes a job out of the delayed store. Once it is due that is the first reason.
+local function look_for_scheduler(self)
+  local found, message, code = leader.find(self.client)
+  if code then return nil, message, code end
+  if found then return true end
+  add(self, "NO_SCHEDULER", nil, "no scheduler leads, and nobody else puts it on its queue")
+  if (self.found.due or 0) <= core.now() then table.insert(self.reasons, 1, table.remove(self.reasons)) end
+  return true
+end
+
 local function explain_delayed(self)
   local found = self.found
   local failure = found.state == "retry" and last_failure(self)
@@ -240,8 +311,11 @@ local function explain_delayed(self)
   else
     add(self, "SCHEDULED", { run_at = found.due }, "its time comes %s", moment(at))
   end
-  if not found.queue then return true end
-  local ok, message, code = ask(self)
+  local ok, message, code = look_for_scheduler(self)
+  if ok and not found.queue then return true end
+  if ok then
+    ok, message, code = ask(self)
+  end
   if ok then
     ok, message, code = look_at_queue(self)
   end
@@ -250,8 +324,9 @@ local function explain_delayed(self)
 end
 
 local function explain_running(self)
-  local runner = self.found.runner or {}
-  add(self, "RUNNING", { worker = runner.worker, started_at = runner.started_at, attempt = runner.attempt },
+  local runner, payload = self.found.runner or {}, self.found.payload or {}
+  local attempt = tonumber(runner.attempt) or tonumber(payload.attempt) or 1
+  add(self, "RUNNING", { worker = runner.worker, started_at = runner.started_at, attempt = attempt },
     "it runs, on worker %s", tostring(runner.worker))
   return true
 end

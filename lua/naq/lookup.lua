@@ -226,12 +226,7 @@ local function look(client, id, hint, searched)
   found, message, code = on_queue(client, id, hint, searched)
   if code then return nil, message, code end
   if found then
-    -- A claim names the worker; without one, nothing but the workers knows.
-    local claim = record and record.state == "running" and record.worker
-    if claim and workers.lives(client, claim) then
-      found.state, found.runner = "running", record
-      return found
-    end
+    -- Nobody but the workers knows: a claim stays as it is when its worker dies.
     local runner
     runner, message, code = ask_workers(client, id)
     if code then return nil, message, code end

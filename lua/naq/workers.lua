@@ -47,14 +47,4 @@ function workers.list(client)
   return list
 end
 
---- Whether a worker's record is fresh.
----@param client naq.Client
----@param id string
----@return boolean
-function workers.lives(client, id)
-  local text = client.conn:kv_get(client.prefix .. "_workers", id)
-  local worker = text and read(text, core.now())
-  return worker ~= nil and not worker.stale
-end
-
 return workers
