@@ -106,8 +106,8 @@ static void set_job(lua_State *L, naq_slice payload) {
     lua_setfield(L, -2, "hop");
     lnaq_pushint64(L, job.attempt);
     lua_setfield(L, -2, "attempt");
-    if (job.result_ttl.at != NULL) {
-        lua_pushnumber(L, naq_json_double(job.result_ttl));
+    if (job.result_ttl >= 0) {
+        lua_pushnumber(L, job.result_ttl);
         lua_setfield(L, -2, "result_ttl");
     }
     if (job.enqueued_us > 0) {

@@ -121,6 +121,18 @@ static bool read_time(naq_slice value, naq_json_kind kind, int64_t *out) {
     return true;
 }
 
+/* Policy is not worth refusing a job for: what cannot be followed counts as not given. */
+static double amount(naq_slice value, naq_json_kind kind) {
+    double n = kind == NAQ_JSON_NUMBER ? naq_json_double(value) : -1;
+    return n >= 0 ? n : -1;
+}
+
+static int64_t whole(double n) {
+    static const double MOST = 9007199254740992.0;
+    if (n > MOST) return (int64_t)MOST;
+    return n == floor(n) ? (int64_t)n : -1;
+}
+
 static void take_limit(naq_envelope_limits *limits, member m, naq_slice value) {
     limits->any = true;
     switch (m) {
@@ -170,10 +182,10 @@ static const char *take(naq_envelope *e, member m, naq_slice value, naq_json_kin
                    ? NULL
                    : "attempts_cut must be an integer from 0";
     case MAX_RETRIES:
-        e->max_retries = value;
+        e->max_retries = whole(amount(value, kind));
         return NULL;
     case RESULT_TTL:
-        e->result_ttl = value;
+        e->result_ttl = amount(value, kind);
         return NULL;
     case TRACE: /* one that is not valid is to be taken as none */
         if (kind == NAQ_JSON_STRING && naq_traceparent_valid(value.at + 1, value.len - 2))
@@ -201,7 +213,7 @@ static naq_status undecodable(naq_err *err) {
 }
 
 naq_status naq_envelope_parse(const char *data, size_t len, naq_envelope *out, naq_err *err) {
-    naq_envelope e = {.attempt = 1};
+    naq_envelope e = {.attempt = 1, .max_retries = -1, .result_ttl = -1};
     naq_json j;
     naq_slice key, value;
     naq_json_kind kind;

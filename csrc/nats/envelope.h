@@ -22,13 +22,13 @@ typedef struct naq_envelope_limits {
 /* Borrowed from the message's bytes; valid as long as those. Slices of absent members have at NULL.
  */
 typedef struct naq_envelope {
-    naq_slice job;         /* the name, without quotes; escapes are refused in names */
-    naq_slice args;        /* raw JSON */
-    naq_slice attempts;    /* raw JSON array */
-    int64_t attempts_cut;  /* how many are missing there */
-    naq_slice max_retries; /* raw JSON, as given */
-    naq_slice result_ttl;  /* raw JSON, as given */
-    naq_slice trace;       /* without quotes; at NULL when it is no traceparent */
+    naq_slice job;        /* the name, without quotes; escapes are refused in names */
+    naq_slice args;       /* raw JSON */
+    naq_slice attempts;   /* raw JSON array */
+    int64_t attempts_cut; /* how many are missing there */
+    int64_t max_retries;  /* -1: not given, or no count */
+    double result_ttl;    /* seconds; -1: not given, or no such time */
+    naq_slice trace;      /* without quotes; at NULL when it is no traceparent */
     naq_envelope_limits limits;
     int64_t enqueued_us; /* 0: not given */
     int64_t hop;         /* 0 when absent */

@@ -17,10 +17,12 @@ static void copy_text(char out[NAQ_ID_TEXT], naq_slice s) {
     out[n] = '\0';
 }
 
+static const naq_envelope NOTHING_KNOWN = {
+    .job = {"", 0}, .attempt = 1, .max_retries = -1, .result_ttl = -1};
+
 void naq_attempt_begin(naq_attempt *a) {
     naq_slot *slot = a->slot;
-    memset(&a->job, 0, sizeof a->job);
-    a->job.attempt = 1;
+    a->job = NOTHING_KNOWN;
     if (!slot->bad_address) copy_text(a->id, slot->address.id);
     copy_text(a->queue, slot->address.queue);
     a->finished_us = a->started_us;
@@ -103,7 +105,7 @@ static bool run(naq_attempt *a) {
 
 /* Never run, but it must not bury a job that ended under the same id. */
 static void bury_undecodable(naq_attempt *a, const char *why) {
-    a->job = (naq_envelope){.job = {"", 0}, .attempt = 1};
+    a->job = NOTHING_KNOWN;
     switch (naq_claim(a, false, NAQ_RESULTS_7D)) {
     case NAQ_PERMIT_RUN:
         naq_outcome_dead(a, "undecodable", "UNDECODABLE", why, NULL);
@@ -129,9 +131,8 @@ static void bury_bad_id(naq_attempt *a) {
 }
 
 naq_result_class naq_attempt_class(const naq_attempt *a) {
-    naq_slice given = a->job.result_ttl;
-    return naq_result_class_for(given.at != NULL ? naq_json_double(given) : a->at->result_ttl,
-                                NULL);
+    double given = a->job.result_ttl;
+    return naq_result_class_for(given >= 0 ? given : a->at->result_ttl, NULL);
 }
 
 static naq_permit ask(naq_attempt *a, bool claim) {

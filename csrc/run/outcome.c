@@ -16,7 +16,6 @@ enum {
     DEFAULT_RETRIES = 3,
     HEADERS = 512,    /* room for a message's headers, which count as payload */
     SHORT_TEXT = 160, /* bytes of a message where there is little room */
-    NUMBER_MAX = 24,
 };
 
 static void leave(naq_attempt *a, const char *what, const naq_err *err) {
@@ -27,23 +26,41 @@ static void leave(naq_attempt *a, const char *what, const naq_err *err) {
 
 /* Records */
 
+/* Who ran it, and when. What crashed is the start that its claim tells of, not the burial. */
+static void put_start(const naq_attempt *a, naq_buf *b) {
+    bool crashed = a->crashed_worker[0] != '\0';
+    naq_buf_puts(b, ",\"started_at\":");
+    naq_buf_time(b, crashed ? a->crashed_us : a->started_us);
+    naq_buf_puts(b, ",\"finished_at\":");
+    naq_buf_time(b, a->finished_us);
+    naq_buf_puts(b, ",\"worker\":");
+    if (crashed) { /* as somebody's record has it */
+        naq_buf_json_string(b, a->crashed_worker, strlen(a->crashed_worker));
+        return;
+    }
+    naq_buf_putc(b, '"');
+    naq_buf_puts(b, a->at->worker_id);
+    naq_buf_putc(b, '"');
+}
+
 /* The members that all terminal records share, up to and without the closing brace. */
 static void begin_record(naq_attempt *a, naq_buf *r, const char *state) {
     naq_buf_puts(r, "{\"state\":\"");
     naq_buf_puts(r, state);
-    naq_buf_puts(r, "\",\"job\":\"");
-    naq_buf_put(r, a->job.job.at,
-                a->job.job.len); /* the envelope refuses names that need escapes */
+    if (a->job.job.len > 0) {
+        naq_buf_puts(r, "\",\"job\":\"");
+        /* The envelope refuses names that need escapes. */
+        naq_buf_put(r, a->job.job.at, a->job.job.len);
+    }
     naq_buf_puts(r, "\",\"queue\":\"");
     naq_buf_puts(r, a->queue);
     naq_buf_puts(r, "\",\"priority\":\"");
     naq_buf_puts(r, NAQ_PRIORITY_NAMES[a->slot->address.priority]);
     naq_buf_puts(r, "\",\"attempt\":");
     naq_buf_int(r, a->job.attempt);
-    /* Anybody's word: what is no number is passed over by the rules, too. */
-    if (a->job.max_retries.at != NULL && a->job.max_retries.len <= NUMBER_MAX) {
+    if (a->job.max_retries >= 0) {
         naq_buf_puts(r, ",\"max_retries\":");
-        naq_buf_put(r, a->job.max_retries.at, a->job.max_retries.len);
+        naq_buf_int(r, a->job.max_retries);
     }
     if (a->job.hop > 0) {
         naq_buf_puts(r, ",\"hop\":");
@@ -51,17 +68,11 @@ static void begin_record(naq_attempt *a, naq_buf *r, const char *state) {
     }
     naq_buf_puts(r, ",\"enqueued_at\":");
     naq_buf_time(r, a->enqueued_us);
-    naq_buf_puts(r, ",\"started_at\":");
-    naq_buf_time(r, a->started_us);
-    naq_buf_puts(r, ",\"finished_at\":");
-    naq_buf_time(r, a->finished_us);
-    naq_buf_puts(r, ",\"worker\":\"");
-    naq_buf_puts(r, a->at->worker_id);
-    naq_buf_putc(r, '"');
+    put_start(a, r);
 }
 
 static double result_ttl(const naq_attempt *a, double own) {
-    if (a->job.result_ttl.at != NULL) return naq_json_double(a->job.result_ttl);
+    if (a->job.result_ttl >= 0) return a->job.result_ttl;
     return own >= 0 ? own : a->at->result_ttl;
 }
 
@@ -103,15 +114,8 @@ void naq_outcome_success(naq_attempt *a, const naq_did_what *what) {
 
 static void put_attempt(naq_attempt *a, naq_buf *b, const char *code, const char *message,
                         const char *traceback) {
-    /* What crashed is the start that its claim tells of, not the burial. */
-    bool crashed = a->crashed_worker[0] != '\0';
-    naq_buf_printf(b, "{\"attempt\":%lld,\"worker\":", (long long)a->job.attempt);
-    const char *worker = crashed ? a->crashed_worker : a->at->worker_id;
-    naq_buf_json_string(b, worker, strlen(worker));
-    naq_buf_puts(b, ",\"started_at\":");
-    naq_buf_time(b, crashed ? a->crashed_us : a->started_us);
-    naq_buf_puts(b, ",\"finished_at\":");
-    naq_buf_time(b, a->finished_us);
+    naq_buf_printf(b, "{\"attempt\":%lld", (long long)a->job.attempt);
+    put_start(a, b);
     naq_buf_putc(b, ',');
     naq_letter_put_error(b, code, message, traceback);
     naq_buf_putc(b, '}');
@@ -210,11 +214,11 @@ void naq_outcome_failure(naq_attempt *a, const naq_did_what *what) {
     if (naq_vm_decide(a->vm, a->job.job, slot->address.queue, slot->payload, slot->payload_len,
                       a->job.attempt, message, code, &decision, &err) != NAQ_OK) {
         naq_log(NAQ_WARNING, "job %s: %s; the default rules are used", a->id, err.message);
-        decision.retry =
-            a->job.attempt <=
-            (a->job.max_retries.at != NULL ? naq_json_double(a->job.max_retries) : DEFAULT_RETRIES);
+        decision.max_retries = a->job.max_retries >= 0 ? a->job.max_retries : DEFAULT_RETRIES;
+        decision.retry = a->job.attempt <= decision.max_retries;
         decision.delay = 1;
     }
+    a->job.max_retries = decision.max_retries; /* for the record */
     naq_log(decision.retry ? NAQ_INFO : NAQ_WARNING,
             "job %s (%.*s) failed in attempt %lld: %s (%s)", a->id, (int)a->job.job.len,
             a->job.job.at, (long long)a->job.attempt, message, code);
@@ -346,9 +350,12 @@ static void bury(naq_attempt *a, const naq_letter *letter) {
 
 void naq_outcome_crashed(naq_attempt *a) {
     char message[256];
+    a->finished_us = naq_wall_us();
+    /* A first start is under no claim, and not among those that were counted. */
     (void)snprintf(message, sizeof message,
-                   "it was started %lld times and never ended; the last worker was %s",
-                   (long long)a->crashed_starts, a->crashed_worker);
+                   "it was started at least %lld time%s and never ended; the last worker was %s",
+                   (long long)a->crashed_starts, a->crashed_starts == 1 ? "" : "s",
+                   a->crashed_worker);
     naq_outcome_dead(a, "crashed", "JOB_CRASHED", message, NULL);
 }
 

@@ -111,8 +111,8 @@ static void push_attempt(naq_vm *vm, const naq_call *call) {
     lua_setfield(L, -2, "attempt");
     lua_pushnumber(L, (double)call->enqueued_us / 1e6);
     lua_setfield(L, -2, "enqueued_at");
-    if (call->max_retries.at != NULL) {
-        lua_pushinteger(L, (lua_Integer)naq_json_double(call->max_retries));
+    if (call->max_retries >= 0) {
+        lua_pushinteger(L, (lua_Integer)call->max_retries);
     } else {
         lua_rawgeti(L, 2, ENTRY_MAX_RETRIES);
     }
@@ -160,7 +160,7 @@ static void read_results(naq_vm *vm, int results, size_t max_result) {
         lua_pushvalue(L, results + 1);
         describe_error(vm);
         lua_pop(L, 1);
-        if (lua_type(L, results + 2) == LUA_TSTRING) {
+        if (lua_isstring(L, results + 2)) {
             size_t n;
             const char *s = lua_tolstring(L, results + 2, &n);
             set_text(&what->code, s, n);
@@ -407,7 +407,8 @@ naq_status naq_vm_decide(naq_vm *vm, naq_slice name, naq_slice queue, const char
     } else {
         out->retry = !lua_isnil(L, -2);
         out->delay = lua_tonumber(L, -2);
-        out->max_retries = (int64_t)lua_tonumber(L, -1);
+        double most = lua_tonumber(L, -1);
+        out->max_retries = most < 9e15 ? (int64_t)most : (int64_t)9e15;
     }
     lua_settop(L, 0);
     return status;

@@ -72,7 +72,7 @@ typedef struct naq_call {
     naq_slice args; /* JSON; at NULL: nil */
     naq_slice id, queue;
     int64_t attempt, enqueued_us;
-    naq_slice max_retries;      /* JSON; at NULL: the job's own */
+    int64_t max_retries;        /* -1: the job's own */
     naq_slice trace;            /* at NULL: none */
     naq_envelope_limits limits; /* of the payload */
     size_t max_result;          /* bytes */

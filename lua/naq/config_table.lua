@@ -157,7 +157,7 @@ key("workers.max_crashes", {
   default = 3,
   flat = "max_crashes",
   env = { "NAQ_WORKER_MAX_CRASHES" },
-  doc = "starts without an outcome before a job is a dead letter",
+  doc = "starts over again without an outcome before a job is a dead letter; the first start is not counted",
 })
 key("workers.shutdown_timeout", {
   type = "number",

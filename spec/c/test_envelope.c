@@ -27,8 +27,7 @@ static void reads_members(void) {
     CHECK_TEXT("resize", e.job.at, e.job.len);
     CHECK_TEXT("{\"w\":[1]}", e.args.at, e.args.len);
     CHECK_TEXT("[{}]", e.attempts.at, e.attempts.len);
-    CHECK_TEXT("5", e.max_retries.at, e.max_retries.len);
-    CHECK_TEXT("0.5", e.result_ttl.at, e.result_ttl.len);
+    CHECK(e.max_retries == 5 && e.result_ttl == 0.5);
     CHECK(e.enqueued_us == INT64_C(1763697600123456) && e.hop == 3 && e.attempt == 2);
 }
 
@@ -36,7 +35,7 @@ static void fills_in(void) {
     naq_envelope e;
     naq_err err;
     CHECK(parse(" {\"job\" : \"a\"} ", &e, &err) == NAQ_OK);
-    CHECK(e.args.at == NULL && e.attempts.at == NULL && e.max_retries.at == NULL);
+    CHECK(e.args.at == NULL && e.attempts.at == NULL && e.max_retries == -1);
     CHECK(e.enqueued_us == 0 && e.hop == 0 && e.attempt == 1);
     CHECK(parse("{\"job\":\"a\",\"enqueued_at\":1763697600}", &e, &err) == NAQ_OK);
     CHECK(e.enqueued_us == INT64_C(1763697600000000));

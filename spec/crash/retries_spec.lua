@@ -151,8 +151,11 @@ describe("what waits to be run again", function()
     local letter = assert(client:failed():show(poison.id))
     assert.equal("crashed", letter.reason)
     assert.equal("JOB_CRASHED", letter.error.code)
-    assert.matches("started 1 times and never ended; the last worker was %S+", letter.error.message)
+    assert.matches("started at least 1 time and never ended; the last worker was %S+", letter.error.message)
     local attempt = letter.attempts[1]
+    local info = assert(poison:info())
+    assert.same({ attempt.worker, attempt.started_at, attempt.finished_at },
+      { info.worker, info.started_at, info.finished_at })
     -- The worker that died, not the one that put it aside.
     assert.is_nil(worker:log():find(attempt.worker .. ": ready", 1, true))
     assert.is_true(attempt.started_at < attempt.finished_at)

@@ -30,6 +30,7 @@ naq.job("raise_table", function() error({ message = "a table", code = "MY_CODE" 
 naq.job("raise_nothing", function() error() end)
 naq.job("raise_odd", function() error(setmetatable({}, { __tostring = function() error("again") end })) end)
 naq.job("return_error", function() return nil, "why", "CODE" end)
+naq.job("return_error_with_number", function() return nil, "why", 7 end)
 naq.job("return_error_without_code", function() return nil, "just why" end)
 naq.job("return_function", function() return print end)
 naq.job("call_exit", function() os.exit(3) end)
