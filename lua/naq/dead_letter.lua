@@ -6,6 +6,7 @@ local jetstream_api = require("naq.jetstream_api")
 local lookup = require("naq.lookup")
 local options = require("naq.options")
 local revive = require("naq.revive")
+local shape = require("naq.shape")
 
 local dead_letter = {}
 
@@ -78,8 +79,10 @@ local function read(subject, data, seq, stored_at)
   local queue, id = subject:match("([^.]+)%.([^.]+)$")
   letter.id, letter.queue = id, queue
   letter.priority = letter.priority or "normal"
-  letter.failed_at = letter.failed_at or stored_at
-  letter.attempts = letter.attempts or core.array({})
+  letter.enqueued_at = shape.time(letter.enqueued_at)
+  letter.failed_at = shape.time(letter.failed_at) or stored_at
+  letter.error = shape.failure(letter.error)
+  letter.attempts = shape.attempts(letter.attempts) or core.array({})
   letter.seq = seq
   return letter
 end

@@ -2,6 +2,7 @@
 local core = require("naq.core")
 local errors = require("naq.errors")
 local lookup = require("naq.lookup")
+local shape = require("naq.shape")
 
 local details = {}
 
@@ -12,11 +13,6 @@ local function dead_letter_payload(client, id, queue)
   local text = client.conn:last_msg(client.prefix .. "_failed", subject)
   local letter = text and core.decode(text)
   return type(letter) == "table" and type(letter.payload) == "table" and letter.payload or nil
-end
-
-local function known(value)
-  if value == core.null then return nil end
-  return value
 end
 
 ---@class naq.JobInfo   as `naq job show --json`; absent: not known
@@ -45,34 +41,31 @@ end
 function details.of(id, found)
   local record = found.record or {}
   local payload = found.payload
-  if found.state == "cancelled" then payload = known(record.payload) end
+  if found.state == "cancelled" then payload = record.payload end
   payload = type(payload) == "table" and payload or {}
   local runner = found.runner or record
-  local attempts = known(record.attempts) or known(payload.attempts)
+  local attempts = shape.attempts(record.attempts) or shape.attempts(payload.attempts)
   local shown = {
     id = id,
-    job = known(record.job) or known(payload.job),
-    queue = found.queue,
-    priority = found.priority,
+    job = shape.text(record.job) or shape.text(payload.job),
+    queue = shape.text(found.queue),
+    priority = shape.text(found.priority),
     state = found.state,
-    attempt = known(runner.attempt) or known(payload.attempt),
-    max_retries = known(record.max_retries) or known(payload.max_retries),
-    enqueued_at = known(record.enqueued_at) or known(payload.enqueued_at) or found.stored_at,
+    attempt = shape.count(runner.attempt, 1) or shape.count(payload.attempt, 1),
+    max_retries = shape.count(record.max_retries) or shape.count(payload.max_retries),
+    enqueued_at = shape.time(record.enqueued_at) or shape.time(payload.enqueued_at) or found.stored_at,
     run_at = found.due,
-    started_at = known(runner.started_at),
-    finished_at = known(record.finished_at),
-    worker = known(runner.worker),
+    started_at = shape.time(runner.started_at),
+    finished_at = shape.time(record.finished_at),
+    worker = shape.text(runner.worker),
     args = payload.args,
-    error = known(record.error),
+    error = shape.failure(record.error),
     attempts = attempts,
-    attempts_cut = known(record.attempts_cut) or known(payload.attempts_cut),
+    attempts_cut = shape.count(record.attempts_cut, 1) or shape.count(payload.attempts_cut, 1),
   }
   if found.state == "completed" then shown.result = record.result end
   if found.payload and not shown.attempt then shown.attempt = 1 end
-  if not shown.error and type(attempts) == "table" and #attempts > 0 then
-    local last = attempts[#attempts]
-    shown.error = { code = last.code, message = last.message, traceback = last.traceback }
-  end
+  if not shown.error and attempts then shown.error = shape.failure(attempts[#attempts]) end
   return shown
 end
 

@@ -6,6 +6,7 @@ local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local leader = require("naq.leader")
 local lookup = require("naq.lookup")
+local shape = require("naq.shape")
 local workers = require("naq.workers")
 
 local explain = {}
@@ -265,9 +266,8 @@ local function look_at_place(self)
 end
 
 local function last_failure(self)
-  local attempts = self.found.payload and self.found.payload.attempts
-  local last = type(attempts) == "table" and attempts[#attempts]
-  return type(last) == "table" and last or nil
+  local attempts = shape.attempts((self.found.payload or {}).attempts) or {}
+  return attempts[#attempts]
 end
 
 local function explain_pending(self)
@@ -297,7 +297,7 @@ end
 local function explain_delayed(self)
   local found = self.found
   local failure = found.state == "retry" and last_failure(self)
-  local attempt = found.payload and tonumber(found.payload.attempt) or 1
+  local attempt = shape.count((found.payload or {}).attempt, 1) or 1
   local at = found.due or core.now()
   if failure and failure.code == errors.UNKNOWN_JOB then
     add(self, "UNKNOWN_JOB", { job = found.payload.job, run_at = found.due, attempt = attempt },
@@ -333,10 +333,10 @@ end
 
 local function explain_ended(self)
   local record = self.found.record
-  local at = tonumber(record.finished_at)
+  local at = shape.time(record.finished_at)
   local when = at and " at " .. clock(at) or ""
   if record.state == "failed" then
-    local failure = type(record.error) == "table" and record.error or {}
+    local failure = shape.failure(record.error) or {}
     add(self, "FAILED", { finished_at = at, reason = record.reason, error = failure },
       "it has failed%s and is a dead letter (%s): %s", when, tostring(record.reason),
       tostring(failure.message))

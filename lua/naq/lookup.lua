@@ -8,6 +8,7 @@ local errors = require("naq.errors")
 local guess = require("naq.guess")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
+local shape = require("naq.shape")
 local workers = require("naq.workers")
 
 local lookup = {}
@@ -160,9 +161,9 @@ end
 function lookup.delayed(stream, data, info)
   local payload, headers = decoded(data), info.headers or {}
   local queue, priority = (headers["Naq-To"] or ""):match("^([^.]+)%.([^.]+)$")
-  local due = tonumber(headers["Naq-Due"])
+  local due = shape.time((tonumber(headers["Naq-Due"]) or -1) / 1000)
   -- A job that was only put off has a hop too, but no failed attempt.
-  local failed = payload and (tonumber(payload.attempt) or 1) > 1
+  local failed = payload and (shape.count(payload.attempt) or 1) > 1
   return {
     state = failed and "retry" or "scheduled",
     queue = queue,
@@ -172,7 +173,7 @@ function lookup.delayed(stream, data, info)
     stream = stream,
     seq = info.seq,
     data = data,
-    due = due and due / 1000,
+    due = due,
   }
 end
 

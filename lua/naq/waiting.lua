@@ -6,6 +6,7 @@ local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
 local running = require("naq.running")
+local shape = require("naq.shape")
 
 local waiting = {}
 
@@ -37,15 +38,14 @@ local function shown(name, message)
   local priority, id = message.subject:match("([^.]+)%.([^.]+)$")
   local payload = core.decode(message.data)
   if type(payload) ~= "table" then payload = {} end
-  local function known(value) return value ~= core.null and value or nil end
   return {
     id = id,
-    job = known(payload.job),
+    job = shape.text(payload.job),
     queue = name,
     priority = priority,
     args = payload.args,
-    enqueued_at = tonumber(known(payload.enqueued_at)),
-    attempt = tonumber(known(payload.attempt)) or 1,
+    enqueued_at = shape.time(payload.enqueued_at),
+    attempt = shape.count(payload.attempt, 1) or 1,
     seq = tonumber(message.seq),
   }
 end
@@ -133,7 +133,8 @@ function waiting.delete(client, name, id)
   fetched, message, code = may_be_fetched(client, name, found.priority, info.seq)
   if fetched == nil then return nil, message, code end
   if fetched then
-    return refuse(id, "off its queue, but a worker may have fetched it in the same moment, and runs it then")
+    local told = "job %s: off its queue, but a worker may have fetched it just now, and runs it then"
+    return nil, told:format(id), errors.WRONG_STATE
   end
   return true
 end

@@ -4,6 +4,8 @@ local core = require("naq.core")
 local support = require("spec.support")
 local nats, eventually, trail = support.nats, support.eventually, support.trail
 
+local unpack = table.unpack or unpack -- luacheck: ignore 113 143
+
 local MARKS = support.root .. "/spec/crash/jobs/marks.lua"
 
 -- Lua 5.1 writes no \x escapes of its own.
@@ -176,6 +178,84 @@ describe("a payload published by hand", function()
     local state = job:wait(10)
     assert.is_truthy(state == "completed" or state == "failed")
     still_serving()
+  end)
+
+  it("with nonsense for max_retries and result_ttl is treated as if they were absent", function()
+    local id = publish('{"job":"hold_and_fail","max_retries":"lots","result_ttl":"long","retry_delay":0,"args":'
+      .. core.encode(side:args()) .. "}")
+    side:open()
+    local letter = letter_of(id)
+    assert.equal(4, #letter.attempts)
+    eventually(function() return client:job(id):status() == "failed" end, 5, "its record")
+    assert.equal(3, client:job(id):info().max_retries)
+    id = publish(('{"job":"mark","max_retries":1e300,"result_ttl":-1,"args":%s}'):format(core.encode(side:args())))
+    assert.equal("completed", client:job(id):wait(10))
+    assert.equal(9007199254740992, client:job(id):info().max_retries)
+    still_serving()
+  end)
+
+  it("can be looked at with every command, whatever it says", function()
+    local idle = support.fresh_name()
+    local attempts = '[1,"x",null,{"started_at":"x","message":[1],"code":{},"worker":{},"finished_at":1e300}]'
+    local payloads = {
+      '{"job":5,"attempt":"x","attempts":5,"enqueued_at":"soon","max_retries":"y","attempts_cut":"z"}',
+      ('{"job":"a","attempts":%s,"attempt":1e300,"max_retries":1e300,"enqueued_at":1e300}'):format(attempts),
+      '{"job":"a","attempt":2.5,"enqueued_at":-1,"attempts":{"a":1}}',
+      "[1,2]",
+      "no JSON",
+    }
+    local function fine(...)
+      local status, out, errors = support.naq("-u", server.url, ...)
+      assert.same({ 0, "" }, { status, errors })
+      return out
+    end
+    for i, payload in ipairs(payloads) do
+      local id = ("odd%d-%s"):format(i, idle)
+      assert(client.conn:js_publish(("naq.q.%s.normal.%s"):format(idle, id), payload))
+      fine("job", "show", id)
+      local shown = assert(core.decode(fine("job", "show", id, "--json")))
+      assert.same({ id, "pending" }, { shown.id, shown.state })
+      assert.is_nil(shown.max_retries)
+      fine("job", "explain", id)
+      -- The same as a retry that waits.
+      local due = ("%d"):format(math.floor(core.now() * 1000) + 3600000)
+      local headers = { ["Naq-Due"] = i == 1 and "1e300" or due, ["Naq-To"] = idle .. ".normal" }
+      local subject = ("naq.d.99999999.late%s"):format(id)
+      assert(client.conn:js_publish(subject, payload, nil, { headers = headers }))
+      fine("job", "show", "late" .. id)
+      fine("job", "explain", "late" .. id)
+    end
+    for _, arguments in ipairs({ { "job", "list", "-q", idle }, { "queue", "peek", idle } }) do
+      for _, form in ipairs({ "--json", "--log-level=warn" }) do
+        local _, lines = fine(arguments[1], arguments[2], arguments[3], arguments[4] or form, form):gsub("odd", "")
+        assert.is_true(lines >= #payloads)
+      end
+    end
+    for i = 1, #payloads do
+      assert.is_true(client:job(("odd%d-%s"):format(i, idle)):cancel())
+      assert.is_true(client:job(("lateodd%d-%s"):format(i, idle)):cancel())
+    end
+  end)
+
+  it("has a history that anybody may have made up", function()
+    local id = publish('{"job":"hold_and_fail","max_retries":0,"attempts":[1,"x",null,{"code":[]}],"args":'
+      .. core.encode(side:args()) .. "}")
+    side:open()
+    letter_of(id)
+    eventually(function() return client:job(id):status() == "failed" end, 5, "its record")
+    for _, command in ipairs({ { "job", "show" }, { "failed", "show" } }) do
+      local status, out, errors = support.naq("-u", server.url, command[1], command[2], id)
+      assert.same({ 0, "" }, { status, errors })
+      assert.matches("Failed attempts", out)
+    end
+    assert.equal(2, #assert(client:failed():show(id)).attempts)
+    local letter = '{"v":1,"error":5,"failed_at":"soon","attempts":[5],"reason":"failed","payload":{"job":"a"}}'
+    assert(client.conn:js_publish(("naq.f.%s.made-up"):format(queue.name), letter))
+    for _, command in ipairs({ { "list" }, { "list", "--since", "1h" }, { "show", "made-up" } }) do
+      local status, out, errors = support.naq("-u", server.url, "failed", unpack(command))
+      assert.same({ 0, "" }, { status, errors })
+      assert.matches("made%-up", out)
+    end
   end)
 
   it("does not bury a job that ended under the same id", function()

@@ -31,7 +31,7 @@ local LUA_ROWS = {
   { "connection_paths" },
   { "connection_holder" },
   { "connection_scan" },
-  { "errors", "moment", "quantity", "server_urls", "version" },
+  { "errors", "moment", "quantity", "server_urls", "shape", "version" },
   { "failure", "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
   { "policy", "config_table_nats", "message", "subject", "jetstream_schema", "event_handlers" },
