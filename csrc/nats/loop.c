@@ -35,7 +35,7 @@ enum {
 enum { AWAKE, ASLEEP, WOKEN };
 
 /* What an epoll event is about. */
-enum { ON_SOCKET, ON_WAKE, ON_WATCH };
+enum { ON_SOCKET, ON_WAKE, ON_WATCH, ON_INNER };
 
 /* Sent while there was no line. */
 typedef struct kept {
@@ -64,6 +64,7 @@ struct naq_loop {
 
     void (*watch_ready)(void *ctx);
     void *watch_ctx;
+    naq_loop *inner; /* naq_loop_join() */
 };
 
 void naq_loop_wake(naq_loop *loop) {
@@ -205,6 +206,14 @@ naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *), void *c
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = ON_WATCH};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &e) != 0)
         return naq_fail(err, NAQ_INVALID, "watching descriptor %d: %s", fd, strerror(errno));
+    return NAQ_OK;
+}
+
+naq_status naq_loop_join(naq_loop *loop, naq_loop *inner, naq_err *err) {
+    struct epoll_event e = {.events = EPOLLIN, .data.u32 = ON_INNER};
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, inner->epoll_fd, &e) != 0)
+        return naq_fail(err, NAQ_INVALID, "joining two connections: %s", strerror(errno));
+    loop->inner = inner;
     return NAQ_OK;
 }
 
@@ -426,7 +435,7 @@ static void handle_events(naq_loop *loop, const struct epoll_event *e, int n) {
             }
         } else if (e[i].data.u32 == ON_WATCH) {
             loop->watch_ready(loop->watch_ctx);
-        } else {
+        } else if (e[i].data.u32 == ON_SOCKET) { /* else the inner one, whose turn comes anyway */
             if (e[i].events & EPOLLOUT) room_to_send(loop);
             if (e[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
                 natsConnection_ProcessReadEvent(nc_of(loop));
@@ -460,6 +469,26 @@ static void change_line(naq_loop *loop) {
     loop->on.restored(loop->on.ctx);
 }
 
+/* False: it was woken before, or has something to write that there is room for. What another thread
+ * did before it could see us asleep must be seen here. */
+static bool lies_down(naq_loop *loop) {
+    int awake = AWAKE;
+    bool asleep = atomic_compare_exchange_strong(&loop->sleep, &awake, ASLEEP);
+    return asleep && (!atomic_load(&loop->line->want_write) || loop->waiting_to_send);
+}
+
+static int sleep_until(naq_loop *loop, int64_t deadline_ms, struct epoll_event *e, int most) {
+    if (loop->n_dead > 0) bury_all(loop);
+    int64_t left = deadline_ms - naq_mono_ms();
+    bool may = lies_down(loop);
+    if (loop->inner != NULL) may = lies_down(loop->inner) && may;
+    if (!may || loop->on.busy(loop->on.ctx)) left = 0;
+    int n = epoll_wait(loop->epoll_fd, e, most, left < 0 ? 0 : left > 60000 ? 60000 : (int)left);
+    atomic_store(&loop->sleep, AWAKE);
+    if (loop->inner != NULL) atomic_store(&loop->inner->sleep, AWAKE);
+    return n;
+}
+
 void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     struct epoll_event e[8];
     /* Look without sleeping first: under load there is always something, and one write then
@@ -467,23 +496,14 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle) {
     int n = epoll_wait(loop->epoll_fd, e, 8, 0);
     if (n == 0) {
         write_now(loop);
-        if (idle) {
-            if (loop->n_dead > 0) bury_all(loop);
-            int64_t left = deadline_ms - naq_mono_ms();
-            int awake = AWAKE;
-            bool woken = !atomic_compare_exchange_strong(&loop->sleep, &awake, ASLEEP);
-            /* What another thread did before it could see us asleep must be seen here. */
-            if (woken || (atomic_load(&loop->line->want_write) && !loop->waiting_to_send) ||
-                loop->on.busy(loop->on.ctx))
-                left = 0;
-            n = epoll_wait(loop->epoll_fd, e, 8, left < 0 ? 0 : left > 60000 ? 60000 : (int)left);
-            atomic_store(&loop->sleep, AWAKE);
-        }
+        if (loop->inner != NULL) write_now(loop->inner);
+        if (idle) n = sleep_until(loop, deadline_ms, e, 8);
     } else if (loop->unsent >= WRITE_AT) {
         write_now(loop);
     }
     loop->now_ms = naq_mono_ms();
     if (n > 0) handle_events(loop, e, n);
+    if (loop->inner != NULL) naq_loop_turn(loop->inner, 0, false);
 
     if (atomic_load(&loop->line->over)) change_line(loop);
 }

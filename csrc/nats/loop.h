@@ -69,6 +69,9 @@ void naq_loop_write_if_full(naq_loop *loop);
 void naq_loop_write(naq_loop *loop);
 /* End the I/O thread's sleep, the next one when it does not sleep now. Cheap then. Any thread. */
 void naq_loop_wake(naq_loop *loop);
+/* From now on a turn of loop is one of inner too, which has no turns of its own: two connections on
+ * one thread. Close the inner one after the other. */
+naq_status naq_loop_join(naq_loop *loop, naq_loop *inner, naq_err *err);
 /* Watch one more descriptor; ready() is called on the I/O thread when it can be read. */
 naq_status naq_loop_watch(naq_loop *loop, int fd, void (*ready)(void *ctx), void *ctx,
                           naq_err *err);

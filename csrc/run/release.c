@@ -61,10 +61,11 @@ struct naq_due {
 
 static const char MARK[] = "\"released_late\":true";
 
-naq_status naq_release_open(naq_release *r, naq_loop *loop, naq_buckets *buckets,
+naq_status naq_release_open(naq_release *r, naq_loop *loop, naq_loop *store, naq_buckets *buckets,
                             naq_errands *errands, const char *prefix, naq_err *err) {
     memset(r, 0, sizeof *r);
     r->loop = loop;
+    r->store = store;
     r->buckets = buckets;
     r->errands = errands;
     r->prefix = prefix;
@@ -140,9 +141,9 @@ static naq_bucket *bucket_of(naq_release *r, const naq_due *d) {
 
 static void ack(naq_release *r, uint8_t place, uint64_t seq) {
     naq_bucket *k = &r->buckets->all[place];
-    naq_bucket_ack(k, r->loop, seq);
+    naq_bucket_ack(k, r->store, seq);
     k->held--;
-    naq_loop_write_if_full(r->loop);
+    naq_loop_write_if_full(r->store);
 }
 
 static bool urgent(const naq_release *r) {
@@ -219,7 +220,7 @@ static void ask(naq_release *r, naq_due *d) {
     int n = snprintf(request, sizeof request, "{\"seq\":%" PRIu64 "}", d->seq);
     d->state = DUE_ASKED;
     d->sent_ms = naq_loop_now(r->loop);
-    (void)naq_loop_ask(r->loop, r->get_subject, token_of(r, d), request, (size_t)n);
+    (void)naq_loop_ask(r->store, r->get_subject, token_of(r, d), request, (size_t)n);
 }
 
 static bool room(const naq_release *r, size_t size) {
@@ -254,7 +255,7 @@ static void ask_near(naq_release *r, int64_t now_ms) {
         r->bytes += size;
         r->gets++;
         ask(r, d);
-        naq_loop_write_if_full(r->loop);
+        naq_loop_write_if_full(r->store);
     }
 }
 

@@ -19,7 +19,8 @@
 typedef struct naq_due naq_due; /* a job whose payload is here, or asked for */
 
 typedef struct naq_release {
-    naq_loop *loop;
+    naq_loop *loop;  /* to the queues */
+    naq_loop *store; /* payloads and acks */
     naq_buckets *buckets;
     naq_errands *errands;
     const char *prefix;
@@ -39,7 +40,7 @@ typedef struct naq_release {
     int64_t released, repeated;
 } naq_release;
 
-naq_status naq_release_open(naq_release *r, naq_loop *loop, naq_buckets *buckets,
+naq_status naq_release_open(naq_release *r, naq_loop *loop, naq_loop *store, naq_buckets *buckets,
                             naq_errands *errands, const char *prefix, naq_err *err);
 void naq_release_close(naq_release *r); /* idempotent */
 

@@ -2,6 +2,7 @@
 
 local core = require("naq.core")
 local jetstream_api = require("naq.jetstream_api")
+local stall = require("spec.support.stall")
 local support = require("spec.support")
 local eventually, nats = support.eventually, support.nats
 
@@ -95,6 +96,25 @@ describe("a scheduler", function()
       worst = math.max(worst, lateness)
     end
     assert.is_true(worst < 0.5, ("late by %.3f s"):format(worst))
+  end)
+
+  it("is in time while the server is busy with what was asked of the store", function()
+    local proxy = stall.start(server.port, "STREAM.INFO.naq_delayed", 2.5)
+    start({ connect = { servers = { proxy.url } }, stragglers = 1 })
+    local base, due = core.now() + 1, {}
+    for i = 1, 40 do
+      local id = core.new_id()
+      due[id] = base + i * 0.075
+      put(due[id], id)
+    end
+    released(put(core.now() + 0.2), 5) -- what was put before is in the scheduler's memory by now
+    proxy.arm()
+    eventually(proxy.has_stalled, 3, "a look for stragglers")
+    for id, at in pairs(due) do
+      local lateness = released(id, 10).time - at
+      assert.is_true(lateness < 1, ("late by %.3f s"):format(lateness))
+    end
+    proxy.stop()
   end)
 
   it("does not release what was cancelled, not even at the last moment", function()
