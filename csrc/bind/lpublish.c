@@ -118,7 +118,7 @@ static lnaq_bulk *new_bulk(lua_State *L) {
     return b;
 }
 
-enum { AT_LIST = 2, AT_DEFAULTS, AT_PREPARE, AT_BULK, AT_IDS, AT_ERRORS, AT_ENTRY };
+enum { AT_LIST = 2, AT_DEFAULTS, AT_PREPARE, AT_DUES, AT_BULK, AT_IDS, AT_ERRORS, AT_ENTRY };
 
 /* What an entry's options made of it, or the defaults. */
 typedef struct entry_plan {
@@ -195,6 +195,48 @@ static bool plan_prepared(lua_State *L, lnaq_bulk *b, const char *prefix, int at
     return true;
 }
 
+/* An entry for the default queue of which no more is said than its time. */
+static bool plan_due(lnaq_bulk *b, const char *prefix, const char *queue, double due, int i,
+                     entry_plan *plan) {
+    naq_delayed_job d = {.prefix = prefix, .queue = queue, .priority = NAQ_NORMAL, .id = plan->id};
+    naq_err err;
+    if (naq_delayed_due(due, &d.due_ms, &err) != NAQ_OK) {
+        refuse(b, (uint32_t)i, err.status, err.message);
+        return false;
+    }
+    int64_t now_ms = naq_wall_us() / 1000;
+    plan_default(b, plan);
+    plan->later = d.due_ms > now_ms;
+    if (!plan->later) return true;
+    naq_delayed_fill(&b->form, &d, now_ms);
+    plan->subject = b->form.subject;
+    return true;
+}
+
+typedef enum planned { PLANNED, REFUSED, RAISED } planned;
+
+/* Entry i, which stands at AT_ENTRY. RAISED: with the error on top of the stack. */
+static planned plan_entry(lua_State *L, lnaq_bulk *b, const char *prefix, const char *queue, int i,
+                          entry_plan *plan) {
+    enum { OPTIONS = AT_ENTRY + 3, ABOVE };
+    if (lua_isnil(L, OPTIONS)) {
+        plan_default(b, plan);
+        return PLANNED;
+    }
+    if (lua_istable(L, AT_DUES)) {
+        lua_pushvalue(L, OPTIONS);
+        lua_rawget(L, AT_DUES);
+        bool known = lua_type(L, -1) == LUA_TNUMBER;
+        double due = lua_tonumber(L, -1);
+        lua_pop(L, 1);
+        if (known) return plan_due(b, prefix, queue, due, i, plan) ? PLANNED : REFUSED;
+    }
+    lua_pushvalue(L, AT_PREPARE);
+    lua_pushvalue(L, OPTIONS);
+    if (lua_pcall(L, 1, 5, 0) != LUA_OK) return RAISED;
+    return plan_prepared(L, b, prefix, ABOVE, i, plan) ? PLANNED : REFUSED;
+}
+
 /* Send entry i, which stands at AT_ENTRY with its name, args and options above it. Returns an error
  * only when nothing more can be sent. */
 static naq_status send_entry(lua_State *L, lnaq_bulk *b, const entry_plan *plan, int i,
@@ -265,6 +307,7 @@ static int lnaq_enqueue_many(lua_State *L) {
     const char *queue = lnaq_optfield(L, AT_DEFAULTS, "queue", "default");
     luaL_argcheck(L, strlen(prefix) <= NAQ_ID_MAX, AT_DEFAULTS, "prefix too long");
     luaL_argcheck(L, naq_id_valid(queue, strlen(queue)), AT_DEFAULTS, "not a queue's name");
+    lua_getfield(L, AT_DEFAULTS, "dues");
 
     lnaq_bulk *b = new_bulk(L);
     b->default_len = (size_t)snprintf(b->default_subject, sizeof b->default_subject,
@@ -284,15 +327,10 @@ static int lnaq_enqueue_many(lua_State *L) {
         for (int k = 1; k <= 3; k++)
             lua_rawgeti(L, AT_ENTRY, k);
         entry_plan plan;
-        if (lua_isnil(L, AT_ENTRY + 3)) {
-            plan_default(b, &plan);
-        } else {
-            lua_pushvalue(L, AT_PREPARE);
-            lua_pushvalue(L, AT_ENTRY + 3);
-            raised = lua_pcall(L, 1, 5, 0) != LUA_OK;
-            if (raised) break;
-            if (!plan_prepared(L, b, prefix, AT_ENTRY + 4, (int)i, &plan)) continue;
-        }
+        planned p = plan_entry(L, b, prefix, queue, (int)i, &plan);
+        raised = p == RAISED;
+        if (raised) break;
+        if (p == REFUSED) continue;
         lua_pushlstring(L, plan.id, plan.id_len);
         lua_rawseti(L, AT_IDS, (int)i);
         if (send_entry(L, b, &plan, (int)i, &err) != NAQ_OK) break;

@@ -189,8 +189,8 @@ function conn:max_job() end             ---@return integer
 --- [blocks] Publish a list of jobs with a window of acks in flight. Entry: {name, args, opts}. Entries
 --- without opts are built in C; for the others prepare(opts) returns queue, priority, id (or nil),
 --- fields (or nil), due (or nil; epoch seconds: it goes to the delayed store), or nil, message, code to
---- refuse that entry.
----@param defaults {prefix: string, queue: string}
+--- refuse that entry. Where dues[opts] is a number, that is its time, and it is not prepared.
+---@param defaults {prefix: string, queue: string, dues: table?}
 ---@return table? ids (false where refused), table|string errors {[i] = {code=, message=}}, string? code
 function conn:enqueue_many(list, defaults, prepare) end
 --- [blocks] Store a job until its time comes; a time that has passed is now. Repeated as js_publish is.

@@ -114,4 +114,18 @@ function enqueue_options.due(opts, now)
   return due and due > now() and due or nil
 end
 
+--- The same of options that are a time and nothing else, which needs no check of names and no table: by the
+--- hundred thousand that is most of what preparing them costs. nil: they are not.
+---@param opts any
+---@param now number
+---@return number? due  perhaps one that has come
+function enqueue_options.only_due(opts, now)
+  if type(opts) ~= "table" or getmetatable(opts) ~= nil then return nil end
+  local name, value = next(opts)
+  if type(value) ~= "number" or next(opts, name) ~= nil then return nil end
+  if name == "at" and not moment.problem(value) then return value end
+  if name == "delay" and value >= 0 and value < math.huge then return now + value end
+  return nil
+end
+
 return enqueue_options

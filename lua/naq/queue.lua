@@ -184,16 +184,21 @@ function Queue:enqueue_at(time, name, args, opts)
 end
 
 -- Check all entries before anything is sent, so that misuse raises with nothing done. Options are
--- prepared once a table, whether it stands in one entry or in all.
+-- prepared once a table, whether it stands in one entry or in all. What becomes of them is a number
+-- where they are nothing but a time.
 local function prepare_all(self, list, level)
-  local prepared = {}
+  local prepared, now = {}, (self.client.now or core.now)()
   for i = 1, #list do
     local entry = list[i]
     if type(entry) ~= "table" or type(entry[1]) ~= "string" or entry[1] == "" then
       error(("entry %d must be { name, args, options }"):format(i), level + 1)
     end
     local opts = entry[3]
-    if opts ~= nil and not prepared[opts] then
+    local known = opts == nil or prepared[opts] ~= nil
+    local only_due = not known and enqueue_options.only_due(opts, now)
+    if only_due then
+      prepared[opts] = only_due
+    elseif not known then
       local checked, message, code = enqueue_options.apply(opts, level + 1)
       if checked and checked.id then
         local free
@@ -232,11 +237,15 @@ function Queue:enqueue_many(list)
   local prepared = prepare_all(self, list, 2)
   local function prepare(opts)
     local p = prepared[opts]
+    if type(p) == "number" then
+      local due = enqueue_options.due({ at = p }, client.now)
+      return self.name, "normal", nil, nil, due
+    end
     if not p.queue then return nil, p.message, p.code end
     return p.queue, p.priority, p.id, p.fields, p.due
   end
 
-  local defaults = { prefix = client.prefix, queue = self.name }
+  local defaults = { prefix = client.prefix, queue = self.name, dues = prepared }
   local jobs, refused, code = client.conn:enqueue_many(list, defaults, prepare)
   if not jobs and code == errors.CONFIGURATION then
     local layout, message
@@ -249,8 +258,8 @@ function Queue:enqueue_many(list)
   for i = 1, #jobs do
     local id = jobs[i]
     if id then
-      local opts = list[i][3]
-      jobs[i] = setmetatable({ id = id }, opts and prepared[opts].class or class)
+      local p = prepared[list[i][3] or false]
+      jobs[i] = setmetatable({ id = id }, type(p) == "table" and p.class or class)
     end
   end
   return jobs, refused

@@ -85,14 +85,36 @@ describe("a job for later", function()
     end
     list[#list + 1] = { "echo", 99, { at = "2099-01-01" } }
     list[#list + 1] = { "echo", 100, { at = "2001-01-01" } }
-    local jobs = assert(queue:enqueue_many(list))
+    list[#list + 1] = { "echo", 101, { at = 978307200 } }
+    list[#list + 1] = { "echo", 102, { at = 4070908800 } }
+    list[#list + 1] = { "echo", 103, { at = 4070908800, priority = "low" } }
+    list[#list + 1] = { "echo", 104, { delay = 0 } }
+    list[#list + 1] = { "echo", 105, { delay = 1e15 } }
+    local jobs, refused = queue:enqueue_many(list)
     assert.equal("scheduled", jobs[22]:status())
+    assert.equal(4070908800, assert(jobs[25]:info()).run_at)
+    assert.equal("low", assert(jobs[26]:info()).priority)
+    assert.is_false(jobs[28])
+    assert.equal("INVALID", refused[28].code)
     for i = 1, 21 do
       assert.equal("completed", jobs[i]:wait(20))
       assert.equal(i - 1, jobs[i]:result())
       if i > 1 then assert(jobs[i]:info().started_at >= before + 0.2) end
     end
     assert.equal("completed", jobs[23]:wait(20))
+    assert.equal("completed", jobs[24]:wait(20))
+    assert.equal("completed", jobs[27]:wait(20))
+  end)
+
+  it("is refused among many as it is alone", function()
+    local function many(opts) return refusal(queue.enqueue_many, queue, { { "echo", 1, opts } }) end
+    assert.matches("option 'delay' must be at least 0", many({ delay = -1 }))
+    assert.matches("option 'delay' must be a number", many({ delay = 0 / 0 }))
+    assert.matches("option 'at' must be", many({ at = 0 / 0 }))
+    assert.matches("option 'at' must be", many({ at = 1e15 }))
+    assert.matches("exclude each other", many({ delay = 4, at = 5 }))
+    assert.matches("unknown option 'atr'", many({ atr = 5 }))
+    assert.matches("options must be a table", many(5))
   end)
 
   it("survives a restart of the server", function()
