@@ -28,6 +28,7 @@ jsCtx *jetstream(natsConnection *nc);
 
 /* Names: prefix naq, queue= (bench), priority normal. */
 #define JOBS_STREAM "naq_jobs"
+#define DELAYED_STREAM "naq_delayed"
 #define RESULTS_STREAM "KV_naq_results_7d"
 #define RESULTS_SUBJECT "$KV.naq_results_7d."
 const char *queue_name(void);
@@ -35,6 +36,8 @@ const char *consumer_name(void);
 /* The queue's durable consumers, one a priority, as a worker would create them. All three, though
  * only consumer_name() is asked for jobs: the server does work for each of them at every ack. */
 void consumers_ensure(jsCtx *js);
+/* One as the scheduler has for a bucket of the delayed store. */
+void bucket_consumer(jsCtx *js, const char *name, int64_t bucket);
 uint64_t stream_messages(jsCtx *js, const char *stream);
 
 /* One job: its subject, its Msg-Id and its payload. args is JSON. Returns the payload's length. */
@@ -70,10 +73,13 @@ void print_percentiles(double *samples, long n);
 int cmd_publish_one(void);     /* L1 */
 int cmd_publish_window(void);  /* L2 */
 int cmd_consume(bool records); /* L3, L4 */
-int cmd_kv_get(void);          /* kv:get */
-int cmd_js_publish(void);      /* js:publish */
-int cmd_connect(void);         /* a connection for each operation */
-int cmd_latency(void);         /* L5 */
+int cmd_read_bucket(void);
+int cmd_put_delayed(void);
+int cmd_pace(void);
+int cmd_kv_get(void);     /* kv:get */
+int cmd_js_publish(void); /* js:publish */
+int cmd_connect(void);    /* a connection for each operation */
+int cmd_latency(void);    /* L5 */
 int cmd_latencies(void);
 int cmd_watch(void);
 int cmd_with_worker(void);

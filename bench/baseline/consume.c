@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 
-enum { BATCH = 256, WINDOW = 2048, WRITE_AT = 256, DEAD_AT = 512 };
+enum { BATCH = 256, READ_BATCH = 8192, WINDOW = 2048, WRITE_AT = 256, DEAD_AT = 512 };
 
 static natsConnection *nc;
 static natsSubscription *sub;
@@ -23,8 +23,9 @@ static int epoll_fd, socket_fd;
 static bool want_write, polling_write;
 static char inbox[80];
 static size_t inbox_len;
-static char pull_subject[SUBJECT_MAX], pull_reply[96];
-static bool with_records;
+static char pull_subject[SUBJECT_MAX], pull_reply[96], pull_request[96];
+static int batch = BATCH;
+static bool with_records, reading_only;
 static bool all_heard;
 static long wanted, fetched, finished, credit;
 static int in_flight, unsent;
@@ -91,8 +92,8 @@ static void connect_loop(void) {
     check(natsConnection_SubscribeSync(&sub, nc, wildcard), "subscribe");
     check(natsSubscription_SetPendingLimits(sub, -1, -1), "subscribe");
     natsInbox_Destroy(ib);
-    snprintf(pull_subject, sizeof pull_subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", JOBS_STREAM,
-             consumer_name());
+    snprintf(pull_request, sizeof pull_request,
+             "{\"batch\":%d,\"expires\":20000000000,\"idle_heartbeat\":5000000000}", batch);
     snprintf(pull_reply, sizeof pull_reply, "%s.p", inbox);
 }
 
@@ -107,12 +108,12 @@ static void write_now(void) {
 }
 
 static void pull(void) {
-    static const char ask[] =
-        "{\"batch\":256,\"expires\":20000000000,\"idle_heartbeat\":5000000000}";
-    while (credit <= BATCH && in_flight + credit + BATCH <= WINDOW && fetched + credit < wanted) {
-        check(natsConnection_PublishRequest(nc, pull_subject, pull_reply, ask, sizeof ask - 1),
+    while (credit <= batch && fetched + credit < wanted &&
+           (reading_only || in_flight + credit + batch <= WINDOW)) {
+        check(natsConnection_PublishRequest(nc, pull_subject, pull_reply, pull_request,
+                                            (int)strlen(pull_request)),
               "pull");
-        credit += BATCH;
+        credit += batch;
         unsent++;
     }
 }
@@ -127,7 +128,7 @@ static void on_job(natsMsg *m) {
     credit--;
     fetched++;
     if (!with_records) {
-        ack(m);
+        if (!reading_only) ack(m);
         bury(m);
         finished++;
         return;
@@ -198,12 +199,7 @@ static void ask_for_end(void) {
     check(natsConnection_PublishRequest(nc, "$JS.API.INFO", reply, "", 0), "last request");
 }
 
-int cmd_consume(bool records) {
-    with_records = records;
-    wanted = option_long("n", 100000);
-    natsConnection *setup = connect_plain(true);
-    consumers_ensure(jetstream(setup));
-    natsConnection_Destroy(setup);
+static void consume(void) {
     connect_loop();
     for (n_free = 0; n_free < WINDOW; n_free++)
         free_slots[n_free] = n_free;
@@ -223,6 +219,36 @@ int cmd_consume(bool records) {
         if (e.events & EPOLLOUT) write_now();
         if (e.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_all();
     }
+}
+
+int cmd_consume(bool records) {
+    with_records = records;
+    wanted = option_long("n", 100000);
+    natsConnection *setup = connect_plain(true);
+    consumers_ensure(jetstream(setup));
+    natsConnection_Destroy(setup);
+    snprintf(pull_subject, sizeof pull_subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", JOBS_STREAM,
+             consumer_name());
+    consume();
     printf("n=%ld\n", finished);
+    return 0;
+}
+
+int cmd_read_bucket(void) {
+    static const char name[] = "read_bucket";
+    wanted = option_long("n", 100000);
+    reading_only = true;
+    batch = READ_BATCH;
+    natsConnection *setup = connect_plain(true);
+    jsCtx *js = jetstream(setup);
+    double made = mono();
+    bucket_consumer(js, name, option_long("bucket", 0));
+    double t = mono();
+    snprintf(pull_subject, sizeof pull_subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", DELAYED_STREAM,
+             name);
+    consume();
+    double end = mono();
+    check(js_DeleteConsumer(js, DELAYED_STREAM, name, NULL, NULL), "delete the consumer");
+    printf("n=%ld made_ms=%.0f read_ms=%.0f\n", finished, (t - made) * 1e3, (end - t) * 1e3);
     return 0;
 }

@@ -38,18 +38,8 @@ repeat
   assert(core.mono() < patience, "not all were released")
 until stored() >= n
 
-local late, read, from, to = {}, assert(client.conn:fetcher("naq_jobs", "bench_normal")), math.huge, 0
-while #late < n do
-  for _, m in ipairs(assert(read:fetch(500, 5))) do
-    local at = m.timestamp + shift
-    late[#late + 1] = (at - core.decode(m.data).args.due) * 1000
-    from, to = math.min(from, at), math.max(to, at)
-  end
-end
-read:close()
+local lateness = require("lateness")
+local said = lateness.measure(client.conn, n, lateness.due_of, shift)
 scheduler:close()
 client:close()
-table.sort(late)
-local function part(p) return late[math.max(1, math.ceil(#late * p))] end
-print(("n=%d least_ms=%.2f p50_ms=%.2f p99_ms=%.2f most_ms=%.2f rate=%.0f"):format(
-  n, late[1], part(0.5), part(0.99), late[#late], (n - 1) / math.max(to - from, 1e-6)))
+print(said)
