@@ -478,7 +478,8 @@ static bool lies_down(naq_loop *loop) {
 }
 
 static int sleep_until(naq_loop *loop, int64_t deadline_ms, struct epoll_event *e, int most) {
-    if (loop->n_dead > 0) bury_all(loop);
+    bury_all(loop);
+    if (loop->inner != NULL) bury_all(loop->inner);
     int64_t left = deadline_ms - naq_mono_ms();
     bool may = lies_down(loop);
     if (loop->inner != NULL) may = lies_down(loop->inner) && may;
