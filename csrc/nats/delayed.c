@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "nats/leftover.h"
+#include "nats/reply.h"
 #include "nats/results.h"
 
 #define MOVED "moved-"
@@ -84,12 +85,12 @@ static place find(naq_conn *c, const naq_delayed_job *d) {
     if (status == NAQ_OK) return hop >= d->hop ? STORED : IN_THE_WAY;
     naq_record record;
     memset(&record, 0, sizeof record);
-    bool has_record = naq_results_find(c, d->prefix, d->id, &record, &err) == NAQ_OK;
-    bool over = has_record && record.entry.value.len > 0 &&
-                memmem(record.entry.value.data, record.entry.value.len, "\"state\":\"running\"",
-                       17) == NULL;
+    char state[16] = "running";
+    if (naq_results_find(c, d->prefix, d->id, &record, &err) == NAQ_OK)
+        naq_reply_text((naq_slice){record.entry.value.data, record.entry.value.len}, "state", state,
+                       sizeof state);
     naq_buf_free(&record.entry.value);
-    return over ? MOVED_ON : NOWHERE;
+    return strcmp(state, "running") != 0 ? MOVED_ON : NOWHERE;
 }
 
 static void doze(int64_t *pause_ms) {
