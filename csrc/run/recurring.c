@@ -16,11 +16,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/service.h"
+#include "nats/kv.h"
 #include "nats/kvwatch.h"
-#include "nats/leftover.h"
 #include "nats/publish.h"
-#include "nats/results.h"
 #include "run/heap.h"
+#include "run/past_run.h"
 #include "run/roster.h"
 
 enum {
@@ -253,7 +253,7 @@ static naq_status send_run(naq_recurring *r, naq_entry *e, int64_t due_ms) {
     memset(one, 0, sizeof *one);
     one->entry = e;
     one->due_ms = due_ms;
-    (void)snprintf(one->job, sizeof one->job, "%s-%" PRId64, e->id, due_ms);
+    naq_past_run_id(one->job, e->id, due_ms);
     char subject[256], msg_id[NAQ_ID_TEXT + 4];
     (void)snprintf(subject, sizeof subject, "%s.q.%s.%s.%s", r->prefix, e->plan.queue,
                    NAQ_PRIORITY_NAMES[e->plan.priority], one->job);
@@ -273,57 +273,15 @@ static naq_status send_run(naq_recurring *r, naq_entry *e, int64_t due_ms) {
 }
 
 /* A time before we led may have been run by who led then: the job knows. */
-static bool was_sent(naq_recurring *r, const naq_entry *e, int64_t due_ms) {
-    if (due_ms > r->began_ms) return false;
-    char job[NAQ_ID_TEXT];
-    (void)snprintf(job, sizeof job, "%s-%" PRId64, e->id, due_ms);
-    naq_record record;
-    naq_err err;
-    memset(&record, 0, sizeof record);
-    naq_status status = naq_results_find(r->conn, r->prefix, job, &record, &err);
-    naq_buf_free(&record.entry.value);
-    return status == NAQ_OK || record.expired;
+static bool was_sent(naq_recurring *r, const naq_entry *e, int64_t due_ms, char *job) {
+    naq_past_run_id(job, e->id, due_ms);
+    return due_ms <= r->began_ms && naq_past_run_recorded(r->conn, r->prefix, job);
 }
 
-typedef enum answer { NO, YES, UNKNOWN } answer;
-
-static answer has_ended(naq_recurring *r, const char *job) {
-    naq_record record;
-    naq_err err;
-    memset(&record, 0, sizeof record);
-    naq_status status = naq_results_find(r->conn, r->prefix, job, &record, &err);
-    const naq_buf *text = &record.entry.value;
-    answer found = UNKNOWN;
-    if (status == NAQ_JOB_NOT_FOUND)
-        found = record.expired ? YES : NO;
-    else if (status == NAQ_OK)
-        found = memmem(text->data, text->len, "\"state\":\"running\"", 17) == NULL &&
-                        memmem(text->data, text->len, "\"state\":\"retry\"", 15) == NULL
-                    ? YES
-                    : NO;
-    bool recorded = status == NAQ_OK;
-    naq_buf_free(&record.entry.value);
-    if (found != NO || recorded) return found;
-    return UNKNOWN;
-}
-
-/* Whether the run before has ended. One that leaves no record has, when its message is gone. */
-static answer over(naq_recurring *r, const naq_plan *p) {
-    char stream[96], subject[256];
-    if (p->last_job[0] == '\0') return YES;
-    answer recorded = has_ended(r, p->last_job);
-    if (recorded != UNKNOWN) return recorded;
-    (void)snprintf(stream, sizeof stream, "%s_jobs", r->prefix);
-    (void)snprintf(subject, sizeof subject, "%s.q.%s.%s.%s", r->prefix, p->queue,
-                   NAQ_PRIORITY_NAMES[p->priority], p->last_job);
-    naq_stored m;
-    naq_err err;
-    naq_status status = naq_message_last(r->conn, stream, subject, &m, &err);
-    naq_stored_free(&m);
-    if (status == NAQ_OK) return NO;
-    if (status != NAQ_KEY_NOT_FOUND) return UNKNOWN;
-    recorded = has_ended(r, p->last_job);
-    return recorded == UNKNOWN ? YES : recorded;
+/* Whether the run before has ended. */
+static naq_past_run run_before(naq_recurring *r, const naq_plan *p) {
+    if (p->last_job[0] == '\0') return NAQ_PAST_RUN_ENDED;
+    return naq_past_run_look(r->conn, r->prefix, p->queue, p->priority, p->last_job);
 }
 
 /* Times that are settled without a run. */
@@ -345,7 +303,7 @@ static bool choose(naq_recurring *r, naq_entry *e, int64_t now, int64_t *due_ms)
     if (p->next_ms < late_from && !p->held) {
         naq_misfire policy = p->misfire >= 0 ? (naq_misfire)p->misfire : r->misfire;
         int64_t latest = p->next_ms;
-        (void)naq_recurrence_back(&p->when, p->next_ms - 1, late_from,
+        (void)naq_recurrence_back(&p->when, p->next_ms - 1, late_from - 1,
                                   policy == NAQ_MISFIRE_ALL ? NAQ_RECURRENCE_BACK : 1, &latest);
         if (policy == NAQ_MISFIRE_SKIP) {
             leave_out(r, e, latest);
@@ -354,13 +312,13 @@ static bool choose(naq_recurring *r, naq_entry *e, int64_t now, int64_t *due_ms)
         *due_ms = latest;
     }
     if (p->overlap == NAQ_OVERLAP_ALLOW) return true;
-    answer ended = over(r, p);
-    if (ended == YES) return true;
-    if (ended == NO && p->overlap == NAQ_OVERLAP_SKIP) {
+    naq_past_run before = run_before(r, p);
+    if (before == NAQ_PAST_RUN_ENDED) return true;
+    if (before == NAQ_PAST_RUN_GOES_ON && p->overlap == NAQ_OVERLAP_SKIP) {
         leave_out(r, e, *due_ms);
         return false;
     }
-    if (ended == NO && !p->held) {
+    if (before == NAQ_PAST_RUN_GOES_ON && !p->held) {
         p->held = true;
         p->next_ms = *due_ms;
         touch(r, e, 0);
@@ -484,13 +442,11 @@ static bool turn(naq_recurring *r) {
         if (e->unsure) {
             queue_again(r, e, now, AGAIN_MS);
         } else if (choose(r, e, now, &due_ms)) {
-            if (was_sent(r, e, due_ms)) {
-                char job[NAQ_ID_TEXT];
-                (void)snprintf(job, sizeof job, "%s-%" PRId64, e->id, due_ms);
+            char job[NAQ_ID_TEXT];
+            if (was_sent(r, e, due_ms, job))
                 ran(r, e, due_ms, job, due_ms);
-            } else {
+            else
                 (void)send_run(r, e, due_ms);
-            }
         }
     }
     send_writes(r);

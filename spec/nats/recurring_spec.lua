@@ -156,6 +156,36 @@ describe("a scheduler", function()
     worker:stop()
   end)
 
+  it("tells how a run stands from its record, whatever the job returns", function()
+    local worker = support.start_worker({
+      url = server.url, queues = { queue.name }, jobs = { support.root .. "/spec/nats/jobs.lua" },
+      args = { "--no-scheduler" },
+    })
+    local schedule = assert(queue:schedule("odd", {
+      job = "echo", args = { state = "running" }, interval = 0.2, overlap = "skip", ["repeat"] = 3,
+    }))
+    eventually(function() return info(schedule).state == "finished" end, 20, "its runs")
+    worker:stop()
+  end)
+
+  it("misses what is more than a minute late, and nothing else", function()
+    local function late(id, seconds)
+      local record = {
+        v = 1, queue = queue.name, payload = { v = 1, job = "tick" }, interval = 3600, state = "active",
+        anchor = core.now() - seconds - 3600, next_run = core.now() - seconds, misfire = "skip",
+      }
+      assert(client.conn:kv_put("naq_schedules", id, core.encode(record)))
+      return assert(client:schedule(id))
+    end
+    local run, missed = late("run", 45), late("missed", 61)
+    for _, schedule in ipairs({ run, missed }) do
+      eventually(function() return (info(schedule).next_run or 0) > core.now() end, 20, "it to be settled")
+    end
+    assert.equal(1, info(run).runs)
+    assert.equal(0, info(missed).runs)
+    assert.equal(1, info(missed).skipped)
+  end)
+
   it("runs the latest of missed times, none, or all up to a hundred", function()
     local now = math.floor(core.now())
     local function missed(id, misfire, seconds)
