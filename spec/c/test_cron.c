@@ -76,6 +76,119 @@ static int64_t next_in_utc(const char *expression, int64_t after) {
     return next;
 }
 
+static int64_t utc_of(const char *text) {
+    int y, mo, d, h, m;
+    if (!CHECK(sscanf(text, "%d-%d-%dT%d:%dZ", &y, &mo, &d, &h, &m) == 5)) return -1;
+    return naq_day_of((naq_date){y, mo, d}) * NAQ_DAY_S + h * 3600 + m * 60;
+}
+
+/* Worked out by hand from the zones' changes: what is easily got wrong. */
+static void does_what_clocks_do(void) {
+    static const struct {
+        const char *expression, *zone, *from, *times[4];
+    } CASES[] = {
+        /* Two times in one gap; a gap and a time right behind it; many in it. */
+        {"30,45 2 * * *",
+         "Europe/Berlin",
+         "2026-03-28T12:00Z",
+         {"2026-03-29T01:00Z", "2026-03-30T00:30Z", "2026-03-30T00:45Z"}},
+        {"0,30 2,3 * * *",
+         "Europe/Berlin",
+         "2026-03-28T12:00Z",
+         {"2026-03-29T01:00Z", "2026-03-29T01:30Z", "2026-03-30T00:00Z"}},
+        {"*/5 2 * * *",
+         "Europe/Berlin",
+         "2026-03-28T12:00Z",
+         {"2026-03-29T01:00Z", "2026-03-30T00:00Z", "2026-03-30T00:05Z"}},
+        /* The repeated hour: once, or with * and * / n as hours both times. */
+        {"30 2 * * *",
+         "Europe/Berlin",
+         "2026-10-24T12:00Z",
+         {"2026-10-25T00:30Z", "2026-10-26T01:30Z"}},
+        {"30 0-23 * * *",
+         "Europe/Berlin",
+         "2026-10-24T23:00Z",
+         {"2026-10-24T23:30Z", "2026-10-25T00:30Z", "2026-10-25T02:30Z"}},
+        {"*/30 * * * *",
+         "Europe/Berlin",
+         "2026-10-25T00:15Z",
+         {"2026-10-25T00:30Z", "2026-10-25T01:00Z", "2026-10-25T01:30Z", "2026-10-25T02:00Z"}},
+        {"30 */2 * * *",
+         "Europe/Berlin",
+         "2026-10-24T21:00Z",
+         {"2026-10-24T22:30Z", "2026-10-25T00:30Z", "2026-10-25T01:30Z", "2026-10-25T03:30Z"}},
+        /* Half an hour. */
+        {"15 2 * * *",
+         "Australia/Lord_Howe",
+         "2026-10-02T20:00Z",
+         {"2026-10-03T15:30Z", "2026-10-04T15:15Z"}},
+        {"45 1 * * *",
+         "Australia/Lord_Howe",
+         "2026-04-03T20:00Z",
+         {"2026-04-04T14:45Z", "2026-04-05T15:15Z"}},
+        {"*/15 * * * *",
+         "Australia/Lord_Howe",
+         "2026-04-04T14:45Z",
+         {"2026-04-04T15:00Z", "2026-04-04T15:15Z", "2026-04-04T15:30Z"}},
+        /* At midnight: the day begins at one o'clock, or its last hour comes twice. */
+        {"0 0 * * *",
+         "America/Sao_Paulo",
+         "2018-11-03T00:00Z",
+         {"2018-11-03T03:00Z", "2018-11-04T03:00Z", "2018-11-05T02:00Z"}},
+        {"30 0 * * 0",
+         "America/Sao_Paulo",
+         "2018-11-01T00:00Z",
+         {"2018-11-04T03:00Z", "2018-11-11T02:30Z"}},
+        {"30 23 * * *",
+         "America/Sao_Paulo",
+         "2018-02-17T12:00Z",
+         {"2018-02-18T01:30Z", "2018-02-19T02:30Z"}},
+        /* A quarter of an hour, once for all; a whole day. */
+        {"5 0 * * *",
+         "Asia/Kathmandu",
+         "1985-12-31T12:00Z",
+         {"1985-12-31T18:30Z", "1986-01-01T18:20Z"}},
+        {"0 12 * * *",
+         "Pacific/Apia",
+         "2011-12-29T12:00Z",
+         {"2011-12-29T22:00Z", "2011-12-30T10:00Z", "2011-12-30T22:00Z"}},
+        /* The nearest working day stays in its month, and a month without the day has none. */
+        {"0 0 1W * *",
+         "UTC",
+         "2026-07-31T00:00Z",
+         {"2026-08-03T00:00Z", "2026-09-01T00:00Z", "2026-10-01T00:00Z", "2026-11-02T00:00Z"}},
+        {"0 0 31W * *",
+         "UTC",
+         "2026-02-01T00:00Z",
+         {"2026-03-31T00:00Z", "2026-05-29T00:00Z", "2026-07-31T00:00Z", "2026-08-31T00:00Z"}},
+        {"0 0 29W 2 *",
+         "UTC",
+         "2025-01-01T00:00Z",
+         {"2028-02-29T00:00Z", "2032-02-27T00:00Z", "2036-02-29T00:00Z"}},
+        {"0 0 * * 1#5",
+         "UTC",
+         "2026-02-01T00:00Z",
+         {"2026-03-30T00:00Z", "2026-06-29T00:00Z", "2026-08-31T00:00Z"}},
+        {"0 0 * 2 0L",
+         "UTC",
+         "2024-02-26T00:00Z",
+         {"2025-02-23T00:00Z", "2026-02-22T00:00Z", "2027-02-28T00:00Z"}},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        naq_zone *zone = zone_named(CASES[i].zone);
+        naq_cron cron;
+        naq_err err;
+        int64_t at = utc_of(CASES[i].from);
+        if (zone == NULL || !CHECK(naq_cron_parse(&cron, CASES[i].expression, &err) == NAQ_OK))
+            return;
+        for (size_t k = 0; k < 4 && CASES[i].times[k] != NULL; k++)
+            if (!CHECK(naq_cron_next(&cron, zone, at, &at) && at == utc_of(CASES[i].times[k])))
+                fprintf(stderr, "%s in %s: time %zu is %lld, not %s\n", CASES[i].expression,
+                        CASES[i].zone, k + 1, (long long)at, CASES[i].times[k]);
+        naq_zone_close(zone);
+    }
+}
+
 static void has_seconds_in_six_fields(void) {
     int64_t t = second_of(2026, 5, 3, 10, 20, 30);
     CHECK(next_in_utc("*/15 * * * * *", t) == t + 15);
@@ -226,6 +339,7 @@ static void survives_any_text(void) {
 int main(int argc, char **argv) {
     if (argc > 1) vectors = argv[1];
     run("agrees with the vectors", agrees_with_the_vectors);
+    run("does what clocks do", does_what_clocks_do);
     run("has seconds in six fields", has_seconds_in_six_fields);
     run("knows its macros", knows_its_macros);
     run("waits for leap days", waits_for_leap_days);
