@@ -178,14 +178,14 @@ function runner.open(text, snooze, discard, cancelled, snapshot, in_nats)
   os.exit = function() -- luacheck: ignore 122
     error("os.exit() would end the worker and all its jobs; return or raise instead", 2)
   end
-  local globals, seal = library.open()
+  local globals, seal = library.open(true)
   local from = sources.new(snapshot)
   from:install()
   told.policies = policies_of(told.policies, in_nats)
   local built = runner.build(told, from, globals, { snooze = snooze, discard = discard })
   hooks.seal()
   if snapshot == true then declare(told, built.files) end
-  seal(true)
+  seal()
 
   local client
   local attempts = attempt.class({

@@ -147,6 +147,15 @@ describe("a job's world", function()
         strings = 'getmetatable%(""%).__index: the standard library',
         strings_library = "string.format: the standard library",
         globals = "protected metatable",
+        required = "string.format: the standard library",
+        loaded = "string.format: the standard library",
+        loaded_listed = "package.loaded.string: the standard library",
+        loaded_name = "package.loaded.string: the standard library",
+        loaded_raw = "package.loaded.string: the standard library",
+        loaded_globals = "_G.trim: the standard library",
+        searchers = "package.searchers.1: the standard library",
+        path = "package.path: the standard library",
+        files = "file.write: the standard library",
         class = "attempt to index a boolean value",
       }) do
         local record = run("patch", { how = how })
