@@ -37,6 +37,33 @@ assert(job:cancel())
 client:close()
 ]]
 
+-- Dead letters; with `fail` on a worker.
+local LETTERS = [[
+local naq = require("naq")
+local client = assert(naq.connect())
+local job = assert(client:queue("greetings"):enqueue("fail", { id = 2^53, text = "ü" }, { max_retries = 0 }))
+assert(job:wait(30) == "failed")
+assert(select(3, job:result()) == naq.errors.JOB_FAILED)
+local letters = client:failed()
+local letter = assert(letters:show(job.id))
+assert(letter.reason == "failed" and letter.error.code == "LUCK" and #letter.attempts == 1)
+assert(letter.args:find('"text":"ü"', 1, true))
+local page = assert(letters:list({ queue = "greetings", job = "fail", since = letter.failed_at, limit = 1 }))
+assert(page[1].id == job.id)
+assert(letters:retry(job.id))
+assert(job:wait(30) == "failed")
+letter = assert(letters:show(job.id, "greetings"))
+io.write(#letter.attempts, " ", letter.attempts[2].attempt, " ", letters:count("greetings"), " ")
+assert(job:retry())
+assert(job:wait(30) == "failed")
+for found, message in letters:each({ queue = "greetings" }) do
+  assert(found, message)
+  assert(letters:discard(found.id))
+end
+io.write(letters:count("greetings"), " ", (select(3, job:retry())), " ", job:status())
+client:close()
+]]
+
 local function write(path, text)
   local f = assert(io.open(path, "wb"))
   f:write(text)
@@ -57,7 +84,11 @@ describe("the client module", function()
   setup(function()
     server = nats.start()
     folder = assert(core.mkdtemp("naq-spec-lua"))
-    local jobs = [[require("naq").job("greet", function(args) return "hello, " .. args.name end)]]
+    local jobs = [[
+      local naq = require("naq")
+      naq.job("greet", function(args) return "hello, " .. args.name end)
+      naq.job("fail", function() return nil, "no luck", "LUCK" end)
+    ]]
     worker = start_worker({
       url = server.url,
       queues = { "greetings" },
@@ -110,6 +141,14 @@ describe("the client module", function()
     it("in " .. one[1] .. " cancels, lists and explains", function()
       local status, out = run(one[1], one[2], write(folder .. "/cancel.lua", CANCEL))
       assert.equal("pending NO_WORKER pending", out)
+      assert.equal(0, status)
+    end)
+  end
+
+  for _, one in ipairs({ { "lua5.4", "5.4" }, { "luajit", "5.1" }, { "lua5.1", "5.1" } }) do
+    it("in " .. one[1] .. " reads dead letters, and runs them again", function()
+      local status, out = run(one[1], one[2], write(folder .. "/letters.lua", LETTERS))
+      assert.equal("2 1 1 0 JOB_NOT_FOUND failed", out)
       assert.equal(0, status)
     end)
   end

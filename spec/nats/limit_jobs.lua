@@ -65,6 +65,10 @@ function LOOPS.comparator()
   table.sort(t, function() spin() end)
 end
 
+function LOOPS.rep()
+  while true do local _ = ("x"):rep(1e7) end
+end
+
 function LOOPS.gsub() return (("x"):gsub("x", spin)) end
 
 function LOOPS.closing()
