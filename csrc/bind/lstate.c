@@ -35,6 +35,11 @@ static int lnaq_conn_info(lua_State *L) {
     return 1;
 }
 
+static int lnaq_conn_max_payload(lua_State *L) {
+    lnaq_pushint64(L, naq_conn_max_payload(lnaq_checkconn(L, 1)));
+    return 1;
+}
+
 static int64_t check_ms(lua_State *L, int index) {
     double seconds = luaL_checknumber(L, index);
     luaL_argcheck(L, seconds > 0 && seconds < 1e6, index, "a positive number of seconds expected");
@@ -125,6 +130,7 @@ static int lnaq_conn_next_event(lua_State *L) {
 
 const luaL_Reg LNAQ_STATE_METHODS[] = {
     {"info", lnaq_conn_info},
+    {"max_payload", lnaq_conn_max_payload},
     {"url", lnaq_conn_url},
     {"flush", lnaq_conn_flush},
     {"rtt", lnaq_conn_rtt},

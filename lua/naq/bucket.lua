@@ -41,10 +41,11 @@ local SETTINGS = {
   description = { "description" },
 }
 
--- As with naq's own buckets: three where a cluster has the servers for it.
+-- As with naq's own buckets: three where a cluster has the servers for it. Or nil, message, code.
 local function usual_replicas(conn)
-  local info = conn:info()
-  return info and info.cluster_size >= 3 and 3 or 1
+  local info, message, code = conn:info()
+  if not info then return nil, message, code end
+  return info.cluster_size >= 3 and 3 or 1
 end
 
 local function request(conn, name, options)
@@ -64,8 +65,12 @@ local function request(conn, name, options)
     if how.write then value = how.write(value) end
     config[how[1]] = value
   end
-  config.num_replicas = config.num_replicas or usual_replicas(conn)
-  local text, message, code = core.encode(config)
+  local text, message, code
+  if not config.num_replicas then
+    config.num_replicas, message, code = usual_replicas(conn)
+    if not config.num_replicas then return nil, message, code end
+  end
+  text, message, code = core.encode(config)
   if not text then return nil, message, code end
   -- Nanoseconds of more than 104 days are no exact numbers before Lua 5.3.
   local ttl = options.ttl or 0

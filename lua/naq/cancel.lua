@@ -113,7 +113,7 @@ local function record_text(try, expires_at)
     expires_at = expires_at,
   }
   local text = core.encode(record)
-  local kept = core.keep(found.data, try.client.conn:info().max_payload - #text - ROOM)
+  local kept = core.keep(found.data, try.client.conn:max_payload() - #text - ROOM)
   return kept and ("%s,%s}"):format(text:sub(1, -2), kept) or text
 end
 

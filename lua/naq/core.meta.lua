@@ -152,6 +152,7 @@ local conn = {}
 function conn:close() end               -- idempotent; also __gc and __close
 --- [blocks] {url, server_id, server_name, version, max_payload, rtt, cluster, cluster_size}; no secrets in url
 function conn:info() end
+function conn:max_payload() end         ---@return integer  of the server connected to last; asks nobody
 function conn:url() end                 ---@return string?  of the server connected to, without secrets
 function conn:status() end              ---@return "connected"|"reconnecting"|"closed"|nil status, string? m, string? code
 function conn:flush(seconds) end        -- [blocks] true; CONNECTION: lost, and not back in time
