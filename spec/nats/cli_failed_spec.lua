@@ -40,9 +40,7 @@ describe("naq failed", function()
       assert.equal("failed", job:wait(20))
       ids[i] = job.id
     end
-    worker:term() -- not before its last acks
-    worker:wait(20)
-    worker:stop()
+    worker:finish() -- not before its last acks
   end)
   after_each(function() assert(client:failed():purge()) end)
 
@@ -128,7 +126,7 @@ describe("naq failed", function()
     local worker = serve()
     assert.equal("completed", client:job(ids[1]):wait(20))
     assert.equal("completed", client:job(ids[2]):wait(20))
-    worker:stop()
+    worker:finish()
   end)
 
   it("retry --all takes what the filters leave", function()
@@ -178,7 +176,7 @@ describe("naq failed", function()
     assert(io.open(gate, "w")):close()
     local worker = serve()
     assert.equal("completed", client:job(ids[1]):wait(20))
-    worker:stop()
+    worker:finish()
     status, _, errors = run("job", "retry", ids[1])
     assert.equal(1, status)
     local why = "it has completed; only failed and cancelled jobs and waiting retries are run again"

@@ -24,7 +24,7 @@ describe("dead letters", function()
     side = trail.new()
   end)
   after_each(function()
-    if worker then worker:stop() end
+    if worker then worker:finish() end
     worker = nil
     side:remove()
   end)
@@ -49,9 +49,7 @@ describe("dead letters", function()
     for _, job in ipairs(jobs) do
       assert.equal("failed", job:wait(20))
     end
-    worker:term() -- not before its last acks
-    assert.same({ "exited", 0 }, { worker:wait(20) })
-    worker:stop()
+    worker:finish() -- not before its last acks
     worker = nil
     return jobs
   end

@@ -28,18 +28,19 @@ describe("a job that cannot be stopped", function()
     assert.same({ "exited", 0 }, { core.wait(pid, 5) })
   end)
   after_each(function()
-    if worker then worker:stop() end
+    support.process.stop_all()
     core.rmtree(dir)
   end)
 
-  local function start(threads, env)
+  local function start(threads, env, of)
     worker = support.start_worker({
-      url = server.url, queues = { queue.name }, jobs = { JOBS }, threads = threads, env = env,
+      url = server.url, queues = { (of or queue).name }, jobs = { JOBS }, threads = threads, env = env,
     })
+    return worker
   end
-  local function hang(how, options)
+  local function hang(how, options, on)
     options.max_retries = options.max_retries or 0
-    return assert(queue:enqueue("hang", { how = how, gate = gate }, options))
+    return assert((on or queue):enqueue("hang", { how = how, gate = gate }, options))
   end
   -- Whoever waits to read from the pipe goes on.
   local function open_gate() assert(io.open(gate, "wb")):close() end
@@ -50,19 +51,22 @@ describe("a job that cannot be stopped", function()
   end
   local function logged(text) return worker:log():find(text, 1, true) end
 
-  -- Three at a time: four end the worker.
+  -- Side by side, each on a worker of its own.
   local KINDS = {
     { "pattern", "sort", SHELLS and "shell" or "gate" },
     { SHELLS and "read" or "gate", "finalizer", "finalizer_at_the_end" },
   }
   for _, kinds in ipairs(KINDS) do
     it("is given up after a grace time, and its thread replaced: " .. table.concat(kinds, ", "), function()
-      start(1)
-      for _, how in ipairs(kinds) do
-        local timeout = how == "sort" and 2 or 0.1
-        local job = hang(how, { timeout = timeout })
-        local after = assert(queue:enqueue("quick", how))
-        local record = ended(job)
+      local all = {}
+      for i, how in ipairs(kinds) do
+        local own, timeout = client:queue(support.fresh_name()), how == "sort" and 2 or 0.1
+        all[i] = { how = how, timeout = timeout, worker = start(1, nil, own) }
+        all[i].job = hang(how, { timeout = timeout }, own)
+        all[i].after = assert(own:enqueue("quick", how))
+      end
+      for _, one in ipairs(all) do
+        local how, timeout, record = one.how, one.timeout, ended(one.job)
         assert.same({ how, "JOB_STUCK", "stuck" }, { how, record.error.code, record.reason })
         assert.equal(
           "it could not be stopped within 2 s after its timeout: a call into C, or a finalizer, that does not end",
@@ -70,12 +74,12 @@ describe("a job that cannot be stopped", function()
         )
         local took = record.finished_at - record.started_at
         assert.is_true(took >= timeout + GRACE and took < timeout + GRACE + 3, how .. " took " .. took)
-        assert.equal("stuck", trail.letters(client, job.id)[job.id].reason)
+        assert.equal("stuck", trail.letters(client, one.job.id)[one.job.id].reason)
         -- The only thread is a new one.
-        assert.equal(how, ended(after).result)
+        assert.equal(how, ended(one.after).result)
+        one.worker:term()
+        assert.same({ how, "exited", 0 }, { how, one.worker:wait(10) })
       end
-      worker:term()
-      assert.same({ "exited", 0 }, { worker:wait(10) })
     end)
   end
 
