@@ -61,11 +61,13 @@ naq_status naq_message_get(naq_conn *c, const char *stream, uint64_t sequence, n
     return status;
 }
 
-naq_status naq_message_delete(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err) {
+static naq_status discard(naq_conn *c, const char *stream, uint64_t sequence, bool erase,
+                          naq_err *err) {
     char subject[320], request[64], text[256];
     naq_buf answer = {0};
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.DELETE.%s", stream);
-    int n = snprintf(request, sizeof request, "{\"seq\":%" PRIu64 ",\"no_erase\":true}", sequence);
+    int n = snprintf(request, sizeof request, "{\"seq\":%" PRIu64 ",\"no_erase\":%s}", sequence,
+                     erase ? "false" : "true");
     naq_status status = naq_conn_request(c, subject, request, (size_t)n, ASK_MS, &answer, err);
     if (status == NAQ_OK) {
         int js = naq_reply_error((naq_slice){answer.data, answer.len}, text, sizeof text);
@@ -76,4 +78,12 @@ naq_status naq_message_delete(naq_conn *c, const char *stream, uint64_t sequence
     }
     naq_buf_free(&answer);
     return status;
+}
+
+naq_status naq_message_delete(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err) {
+    return discard(c, stream, sequence, false, err);
+}
+
+naq_status naq_message_erase(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err) {
+    return discard(c, stream, sequence, true, err);
 }

@@ -23,5 +23,8 @@ naq_status naq_message_get(naq_conn *c, const char *stream, uint64_t sequence, n
 /* By sequence, never by purging its subject: 2.9.10's consumers would skip what is pending. A
  * message that is gone already is NAQ_OK. */
 naq_status naq_message_delete(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err);
+/* The same for good: what is only deleted is back when 2.9.10 is killed within some seconds. Not
+ * for a work queue, whose count of sequences a kill in that very moment may cost. */
+naq_status naq_message_erase(naq_conn *c, const char *stream, uint64_t sequence, naq_err *err);
 
 #endif

@@ -31,11 +31,12 @@ void naq_attempt_begin(naq_attempt *a) {
     a->alone = false;
     a->claimed = false;
     a->crashed_worker[0] = '\0';
+    a->old_letter = 0;
     slot->verdict = NAQ_VERDICT_LEAVE;
 }
 
-/* Whether the job was cancelled, now that this worker was told so: its record decides. */
-static bool drop_cancelled(naq_attempt *a) {
+/* Whether the job has ended, now that this worker was told so: its record decides. */
+static bool drop_ended(naq_attempt *a) {
     naq_permit permit = naq_claim_look(a);
     if (permit == NAQ_PERMIT_RUN) return false;
     a->slot->dropped = permit == NAQ_PERMIT_DROP;
@@ -45,7 +46,7 @@ static bool drop_cancelled(naq_attempt *a) {
 
 /* It was stopped. Somebody else's word for that, without a record, costs the run, not the job. */
 static void end_cancelled(naq_attempt *a) {
-    if (!drop_cancelled(a)) a->slot->verdict = NAQ_VERDICT_RETURN;
+    if (!drop_ended(a)) a->slot->verdict = NAQ_VERDICT_RETURN;
 }
 
 /* The worker ends before the job did: back to the queue, as if this start had not been. */
@@ -72,7 +73,7 @@ static bool run(naq_attempt *a) {
     if (what->did == NAQ_DID_LOSE) return false;
     a->finished_us = naq_wall_us();
     if (what->did != NAQ_DID_CANCEL && naq_cancels_has(a->at->cancels, a->id, a->job.hop) &&
-        drop_cancelled(a))
+        drop_ended(a))
         return true;
     switch (what->did) {
     case NAQ_DID_RETURN:
@@ -153,7 +154,11 @@ static bool decode_ask_run(naq_attempt *a) {
         return true;
     }
     if (a->job.enqueued_us > 0) a->enqueued_us = a->job.enqueued_us;
-    if (naq_cancels_has(a->at->cancels, a->id, a->job.hop) && drop_cancelled(a)) return true;
+    if (slot->lost) {
+        (void)drop_ended(a); /* else it is with whoever has claimed it */
+        return true;
+    }
+    if (naq_cancels_has(a->at->cancels, a->id, a->job.hop) && drop_ended(a)) return true;
 
     bool claim = slot->delivered > 1 || a->job.hop > 0 || a->job.released_late;
     naq_permit permit = claim || slot->suspect ? ask(a, claim) : NAQ_PERMIT_RUN;
@@ -176,7 +181,7 @@ static bool decode_ask_run(naq_attempt *a) {
 bool naq_attempt_run(naq_attempt *a) {
     naq_attempt_begin(a);
     if (!decode_ask_run(a)) return false;
-    if (a->alone) naq_slots_together(a->at->slots);
+    a->slot->alone = a->alone;
     return true;
 }
 
@@ -215,5 +220,5 @@ void naq_attempt_give_up(naq_attempt *a, naq_stop why) {
         naq_buf_free(&what.message);
         naq_buf_free(&what.code);
     }
-    if (a->alone) naq_slots_together(a->at->slots);
+    a->slot->alone = a->alone;
 }

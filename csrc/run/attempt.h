@@ -42,6 +42,7 @@ typedef struct naq_attempt {
     /* What the claim says of a job that is given up as crashed; empty otherwise. */
     char crashed_worker[128];
     int64_t crashed_us, crashed_starts;
+    uint64_t old_letter; /* of an earlier start, for whoever buries the job; 0: none */
 } naq_attempt;
 
 /* a->slot and a->started_us are set: nothing else is known of the job yet. */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "run/letterbox.h"
 
 /* The members of a record that decide. */
 typedef struct standing {
@@ -108,13 +109,49 @@ static void remember_crash(naq_attempt *a, const standing *s, int64_t starts) {
     a->crashed_starts = starts;
 }
 
+/* Whether somebody may have run this very message before. */
+static bool came_before(const naq_attempt *a) {
+    return a->slot->delivered > 1 || a->slot->suspect || a->slot->lost || a->job.released_late;
+}
+
+static naq_permit leave(const naq_attempt *a, const char *what, const naq_err *err) {
+    naq_log(err->status == NAQ_WRONG_REVISION ? NAQ_INFO : NAQ_WARNING,
+            "job %s is left alone: %s: %s (%s)", a->id, what, err->message,
+            naq_status_code(err->status));
+    return NAQ_PERMIT_LEAVE;
+}
+
+/* It has ended. If it did not fail, a letter of it is of somebody whose record was refused. */
+static naq_permit drop(const naq_attempt *a, const standing *s) {
+    uint64_t letter;
+    naq_err err;
+    if (is(s->state, "failed") || !came_before(a)) return NAQ_PERMIT_DROP;
+    if (naq_letterbox_look(a, 0, s->hop, &letter, &err) != NAQ_OK ||
+        naq_letterbox_take(a, letter, &err) != NAQ_OK)
+        return leave(a, "whether it left a dead letter is not known", &err);
+    return NAQ_PERMIT_DROP;
+}
+
+/* Starts under a claim that ended with their worker. The one of this worker did not: it could not
+ * store what became of the job, because the server was away. */
+static int64_t crashes(const naq_attempt *a, const standing *s) {
+    if (s->hop != a->job.hop || !is(s->state, "running")) return 0;
+    return is(s->worker, a->at->worker_id) ? s->starts - 1 : s->starts;
+}
+
 static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
-    if (terminal(s->state)) return NAQ_PERMIT_DROP;
+    naq_err err;
+    if (terminal(s->state)) return drop(a, s);
     /* A later hop was delivered somewhere: this message is a left-over whose ack was lost. */
     if (s->hop > a->job.hop) return NAQ_PERMIT_DROP;
-    if (!claim) return NAQ_PERMIT_RUN;
+    /* Read before the claim is written: a letter that comes later is of somebody who still lives,
+     * and finds out himself. */
+    if (came_before(a) &&
+        naq_letterbox_look(a, a->job.hop, a->job.hop, &a->old_letter, &err) != NAQ_OK)
+        return leave(a, "whether it left a dead letter is not known", &err);
+    if (!claim && a->old_letter == 0) return NAQ_PERMIT_RUN;
 
-    int64_t starts = s->hop == a->job.hop && is(s->state, "running") ? s->starts : 0;
+    int64_t starts = crashes(a, s);
     if (starts > 0 && starts >= a->at->max_crashes) {
         remember_crash(a, s, starts);
         return NAQ_PERMIT_CRASHED;
@@ -125,13 +162,12 @@ static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
         naq_slots_alone(a->at->slots);
         a->alone = true;
     }
-    naq_err err;
-    naq_status status = write_claim(a, starts + 1, &err);
-    if (status == NAQ_OK) return NAQ_PERMIT_RUN;
-    naq_log(status == NAQ_WRONG_REVISION ? NAQ_INFO : NAQ_WARNING,
-            "job %s is left alone: its claim was not written: %s (%s)", a->id, err.message,
-            naq_status_code(status));
-    return NAQ_PERMIT_LEAVE;
+    if (write_claim(a, starts + 1, &err) != NAQ_OK)
+        return leave(a, "its claim was not written", &err);
+    if (naq_letterbox_take(a, a->old_letter, &err) != NAQ_OK)
+        return leave(a, "the dead letter of an earlier start stays", &err);
+    a->old_letter = 0;
+    return NAQ_PERMIT_RUN;
 }
 
 naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred) {
@@ -166,23 +202,10 @@ naq_permit naq_claim(naq_attempt *a, bool claim, naq_result_class preferred) {
         remember(a, &record.entry.value);
         permit = decide(a, claim, &s);
     } else {
-        naq_log(NAQ_WARNING, "job %s is left alone: its record cannot be read: %s (%s)", a->id,
-                err.message, naq_status_code(status));
+        permit = leave(a, "its record cannot be read", &err);
     }
     naq_buf_free(&record.entry.value);
     return permit;
-}
-
-bool naq_claim_cancelled(naq_attempt *a) {
-    naq_record record;
-    memset(&record, 0, sizeof record);
-    naq_err ignored;
-    standing s = {0};
-    bool cancelled =
-        naq_results_find(a->at->conn, a->at->prefix, a->id, &record, &ignored) == NAQ_OK &&
-        read_standing(&record.entry.value, &s, &ignored) == NAQ_OK && is(s.state, "cancelled");
-    naq_buf_free(&record.entry.value);
-    return cancelled;
 }
 
 naq_permit naq_claim_look(naq_attempt *a) {
@@ -191,18 +214,20 @@ naq_permit naq_claim_look(naq_attempt *a) {
     naq_err err;
     standing s = {0};
     naq_status status = naq_results_find(a->at->conn, a->at->prefix, a->id, &record, &err);
-    if (status == NAQ_OK && read_standing(&record.entry.value, &s, &err) != NAQ_OK)
-        memset(&s, 0, sizeof s);
+    naq_permit permit = NAQ_PERMIT_RUN;
+    if (status == NAQ_OK && read_standing(&record.entry.value, &s, &err) == NAQ_OK) {
+        if (terminal(s.state))
+            permit = drop(a, &s);
+        else if (s.hop > a->job.hop)
+            permit = NAQ_PERMIT_DROP;
+    } else if (status != NAQ_OK && status != NAQ_JOB_NOT_FOUND) {
+        permit = leave(a, "its record cannot be read", &err);
+    }
     naq_buf_free(&record.entry.value);
-    if (status == NAQ_JOB_NOT_FOUND) return NAQ_PERMIT_RUN;
-    if (status == NAQ_OK)
-        return terminal(s.state) || s.hop > a->job.hop ? NAQ_PERMIT_DROP : NAQ_PERMIT_RUN;
-    naq_log(NAQ_WARNING, "job %s is left alone: its record cannot be read: %s (%s)", a->id,
-            err.message, naq_status_code(status));
-    return NAQ_PERMIT_LEAVE;
+    return permit;
 }
 
-bool naq_claim_holds(naq_attempt *a) {
+naq_standing naq_claim_standing(naq_attempt *a) {
     naq_record record;
     memset(&record, 0, sizeof record);
     naq_err err;
@@ -212,10 +237,10 @@ bool naq_claim_holds(naq_attempt *a) {
     if (status != NAQ_OK && status != NAQ_JOB_NOT_FOUND) {
         naq_log(NAQ_WARNING, "job %s: its record cannot be read: %s (%s)", a->id, err.message,
                 naq_status_code(status));
-        return false;
+        return NAQ_STANDING_UNKNOWN;
     }
-    if (revision == a->slot->expected) return true;
+    if (revision == a->slot->expected) return NAQ_STANDING_OURS;
     naq_log(NAQ_WARNING, "job %s: the outcome of worker %s is refused: another worker has it now",
             a->id, a->at->worker_id);
-    return false;
+    return NAQ_STANDING_LOST;
 }

@@ -36,7 +36,6 @@ static void drain(naq_worker *w, naq_stopped why) {
     w->stats.why = why;
     naq_control_leave(&w->control);
     put_back(w);
-    naq_slots_shut(&w->slots);
     w->drain_until_ms = w->came_late_ms + w->o.shutdown_ms;
     naq_heartbeat_stopping(&w->heartbeat, true);
     if (why == NAQ_STOPPED_SIGNAL)

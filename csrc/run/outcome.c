@@ -7,10 +7,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "nats/delayed.h"
-#include "nats/leftover.h"
 #include "nats/letter.h"
 #include "nats/publish.h"
 #include "run/claim.h"
+#include "run/letterbox.h"
 
 enum {
     DEFAULT_RETRIES = 3,
@@ -22,6 +22,19 @@ static void leave(naq_attempt *a, const char *what, const naq_err *err) {
     naq_log(NAQ_ERROR, "job %s: %s: %s (%s); it is delivered again when its lease ends", a->id,
             what, err->message, naq_status_code(err->status));
     a->slot->verdict = NAQ_VERDICT_LEAVE;
+}
+
+/* The record is not ours any more: what it says counts. */
+static void yield(naq_attempt *a) {
+    a->slot->dropped = naq_claim_look(a) == NAQ_PERMIT_DROP;
+    a->slot->verdict = a->slot->dropped ? NAQ_VERDICT_ACK : NAQ_VERDICT_LEAVE;
+}
+
+static bool still_ours(naq_attempt *a) {
+    naq_standing standing = naq_claim_standing(a);
+    a->slot->verdict = NAQ_VERDICT_LEAVE;
+    if (standing == NAQ_STANDING_LOST) yield(a);
+    return standing == NAQ_STANDING_OURS;
 }
 
 /* Records */
@@ -176,8 +189,7 @@ static void tell_next(naq_attempt *a, const naq_next *next) {
  * for that even without its history, and nothing was done. */
 static bool postpone(naq_attempt *a, double seconds, int64_t attempt, naq_slice failed,
                      naq_err *err) {
-    a->slot->verdict = NAQ_VERDICT_LEAVE;
-    if (!naq_claim_holds(a)) return true;
+    if (!still_ours(a)) return true;
     naq_next next = {.hop = a->job.hop + 1,
                      .attempt = attempt,
                      .enqueued_us = a->enqueued_us,
@@ -264,14 +276,31 @@ static naq_status write_short(naq_attempt *a, const naq_letter *letter, size_t m
     return status;
 }
 
-static naq_status publish_letter(naq_attempt *a, const naq_letter *letter, naq_err *err) {
-    naq_buf text = {0};
-    naq_pub_ack ack;
-    char subject[256], msg_id[128];
-    size_t max = a->at->max_payload - HEADERS;
-    bool whole = true;
+/* Its Msg-Id is the hop's. One that is known is of an earlier start, whose letter was taken back or
+ * will be: this one tells of another run, and is published under its own. */
+static naq_status put_letter(naq_attempt *a, const naq_buf *text, uint64_t *sequence,
+                             naq_err *err) {
+    naq_pub_ack ack = {0};
+    char subject[256], msg_id[192];
     (void)snprintf(subject, sizeof subject, "%s.f.%s.%s", a->at->prefix, a->queue, a->id);
     (void)snprintf(msg_id, sizeof msg_id, "%s:dead:%lld", a->id, (long long)a->job.hop);
+    naq_status status =
+        naq_publish(a->at->conn, subject, msg_id, NULL, 0, text->data, text->len, 0, &ack, err);
+    if (status == NAQ_OK && ack.duplicate) {
+        (void)snprintf(msg_id, sizeof msg_id, "%s:dead:%lld:%lld", a->id, (long long)a->job.hop,
+                       (long long)a->finished_us);
+        status =
+            naq_publish(a->at->conn, subject, msg_id, NULL, 0, text->data, text->len, 0, &ack, err);
+    }
+    *sequence = ack.sequence;
+    return status;
+}
+
+static naq_status publish_letter(naq_attempt *a, const naq_letter *letter, uint64_t *sequence,
+                                 naq_err *err) {
+    naq_buf text = {0};
+    size_t max = a->at->max_payload - HEADERS;
+    bool whole = true;
     naq_status status = naq_letter_write(letter, max, &text, &whole, err);
     if (status == NAQ_OK && !whole) {
         naq_buf_clear(&text);
@@ -280,9 +309,7 @@ static naq_status publish_letter(naq_attempt *a, const naq_letter *letter, naq_e
     if (status == NAQ_OK && !whole)
         naq_log(NAQ_WARNING, "job %s: its payload of %zu bytes leaves no room for a dead letter",
                 a->id, letter->payload_len);
-    if (status == NAQ_OK)
-        status =
-            naq_publish(a->at->conn, subject, msg_id, NULL, 0, text.data, text.len, 0, &ack, err);
+    if (status == NAQ_OK) status = put_letter(a, &text, sequence, err);
     naq_buf_free(&text);
     return status;
 }
@@ -303,38 +330,33 @@ static naq_status write_failure(naq_attempt *a, const naq_letter *letter, size_t
     return status;
 }
 
-/* A cancel that came before the letter counts, and leaves none; one that comes behind it takes the
- * letter away itself. */
-static bool withdraw_letter(naq_attempt *a) {
-    if (!naq_claim_cancelled(a)) return false;
-    char stream[96], subject[256];
-    naq_stored m;
+/* Published, and refused before its record is written. */
+static void withdraw(naq_attempt *a, uint64_t letter) {
     naq_err err;
-    (void)snprintf(stream, sizeof stream, "%s_failed", a->at->prefix);
-    (void)snprintf(subject, sizeof subject, "%s.f.%s.%s", a->at->prefix, a->queue, a->id);
-    naq_status status = naq_message_last(a->at->conn, stream, subject, &m, &err);
-    if (status == NAQ_OK) status = naq_message_delete(a->at->conn, stream, m.sequence, &err);
-    naq_stored_free(&m);
-    if (status != NAQ_OK && status != NAQ_KEY_NOT_FOUND)
-        naq_log(NAQ_WARNING, "job %s: cancelled, and its dead letter stays: %s (%s)", a->id,
-                err.message, naq_status_code(status));
-    a->slot->dropped = true;
-    a->slot->verdict = NAQ_VERDICT_ACK;
-    return true;
+    if (naq_letterbox_take(a, letter, &err) == NAQ_OK)
+        yield(a);
+    else
+        leave(a, "its dead letter cannot be taken back", &err);
 }
 
 static void bury(naq_attempt *a, const naq_letter *letter) {
     naq_slot *slot = a->slot;
+    uint64_t sequence = 0;
     naq_err err;
-    if (!naq_claim_holds(a)) {
-        slot->verdict = NAQ_VERDICT_LEAVE;
-        return;
-    }
-    if (publish_letter(a, letter, &err) != NAQ_OK) {
+    if (!still_ours(a)) return;
+    if (publish_letter(a, letter, &sequence, &err) != NAQ_OK) {
         leave(a, "its dead letter was not stored", &err);
         return;
     }
-    if (withdraw_letter(a)) return;
+    /* Whoever changed the record before the letter was there did not see it; who does so from here
+     * on does, or leaves it to who gets the message next. */
+    naq_standing standing = naq_claim_standing(a);
+    if (standing == NAQ_STANDING_LOST) withdraw(a, sequence);
+    if (standing != NAQ_STANDING_OURS) return;
+    if (naq_letterbox_take(a, a->old_letter, &err) != NAQ_OK) {
+        leave(a, "the dead letter of an earlier start stays", &err);
+        return;
+    }
     naq_log(NAQ_WARNING, "job %s is a dead letter (%s): %s (%s)", a->id, letter->reason,
             letter->message, letter->code);
     naq_status status = write_failure(a, letter, NAQ_HISTORY_BYTES, &err);

@@ -240,11 +240,11 @@ void naq_slots_alone(naq_slots *s) {
      */
     s->running--;
     pthread_cond_broadcast(&s->quiet);
-    while (atomic_load(&s->alone))
+    while (atomic_load(&s->alone) && !s->over)
         pthread_cond_wait(&s->quiet, &s->mu);
     atomic_store(&s->alone, true);
     s->running++;
-    while (s->running > 1 || atomic_load(&s->unsettled) > 0)
+    while ((s->running > 1 || atomic_load(&s->unsettled) > 0) && !s->over)
         pthread_cond_wait(&s->quiet, &s->mu);
     pthread_mutex_unlock(&s->mu);
 }
@@ -262,6 +262,13 @@ void naq_slots_together(naq_slots *s) {
     pthread_mutex_lock(&s->mu);
     atomic_store(&s->alone, false);
     pthread_cond_broadcast(&s->some);
+    pthread_cond_broadcast(&s->quiet);
+    pthread_mutex_unlock(&s->mu);
+}
+
+void naq_slots_over(naq_slots *s) {
+    pthread_mutex_lock(&s->mu);
+    s->over = true;
     pthread_cond_broadcast(&s->quiet);
     pthread_mutex_unlock(&s->mu);
 }

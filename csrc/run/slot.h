@@ -1,6 +1,8 @@
 /* slot.h -- a delivered job on its way through the worker, and the table of them.
  *
  *   free -> ready -> running -> done -> storing -> free
+ *             |  ^                |         |
+ *             |  `----------------|---------'            refused: to be looked into
  *             |                   `-------------> free   nothing to store, or nothing to be done
  *             `-> free                                   given back before it began
  *
@@ -43,6 +45,7 @@ typedef struct naq_slot {
     uint64_t stream_seq;
     bool bad_address;    /* the subject's id is none: never run, a dead letter */
     bool suspect;        /* may have been run before: its record is read first */
+    bool lost;           /* it was run here, and its outcome refused: what the record says counts */
     int64_t stored_us;   /* when the stream took it */
     int64_t received_ms; /* monotonic */
     int64_t renewed_ms;  /* when its lease was last renewed */
@@ -54,6 +57,7 @@ typedef struct naq_slot {
     bool notice_only; /* result_ttl 0: tell who waits, store nothing, ack */
     bool failed, retried;
     bool dropped; /* had ended before: nothing was done here */
+    bool alone;   /* it had the worker to itself, and keeps it so until it is settled */
     naq_buf record;
 
     /* I/O thread only. */
@@ -83,6 +87,7 @@ typedef struct naq_slots {
     int takers; /* threads waiting in take */
     int running;
     bool closed;
+    bool over;      /* nothing will be settled any more */
     unsigned turns; /* jobs taken */
     naq_slot *done_head, *done_tail;
     atomic_int n_done;
@@ -128,6 +133,9 @@ naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake);
  * Otherwise the innocent would lose their outcome with the worker, time after time, and be suspects
  * as well. */
 void naq_slots_alone(naq_slots *s);
+/* I/O thread: what became of that job is stored, too: it is cleared, whatever the next one does. */
 void naq_slots_together(naq_slots *s);
+/* The I/O thread has ended: nobody waits for what it would have settled. */
+void naq_slots_over(naq_slots *s);
 
 #endif

@@ -25,6 +25,7 @@ enum {
 
 static void release(naq_worker *w, naq_slot *slot) {
     if (slot->came_back) naq_slots_settled(&w->slots);
+    if (slot->alone) naq_slots_together(&w->slots);
     if (slot->counted) naq_gate_left(&w->gates[slot->pull / NAQ_PRIORITIES]);
     naq_loop_bury(w->loop, slot->msg);
     if (slot->again != NULL) naq_loop_bury(w->loop, slot->again);
@@ -42,8 +43,21 @@ static void give_back(naq_worker *w, naq_slot *slot) {
     release(w, slot);
 }
 
+static void offer_next(naq_worker *w, naq_slot *slot) {
+    slot->next = NULL;
+    if (w->fresh_tail != NULL)
+        w->fresh_tail->next = slot;
+    else
+        w->fresh = slot;
+    w->fresh_tail = slot;
+}
+
 void naq_worker_give_back(naq_worker *w, naq_slot *slot, int64_t delay_ms) {
     char nak[48];
+    if (slot->lost) { /* it is not to be run */
+        offer_next(w, slot);
+        return;
+    }
     int n = snprintf(nak, sizeof nak, "-NAK {\"delay\": %lld}", (long long)delay_ms * 1000000);
     naq_loop_send(w->loop, slot->reply, nak, delay_ms > 0 ? (size_t)n : 4);
     if (slot->begun) w->begun--;
@@ -125,11 +139,7 @@ void naq_worker_delivered(void *ctx, naq_msg *m) {
 }
 
 void naq_worker_begin(naq_worker *w, naq_slot *slot) {
-    if (w->fresh_tail != NULL)
-        w->fresh_tail->next = slot;
-    else
-        w->fresh = slot;
-    w->fresh_tail = slot;
+    offer_next(w, slot);
     slot->begun = true;
     w->begun++;
 }
@@ -278,6 +288,17 @@ static void take_back(naq_worker *w) {
     naq_credit_ran(&w->credit, n, naq_mono_ms());
 }
 
+/* Another worker claimed or ended the job, or it was cancelled, or this is our own record, stored
+ * by a publish whose answer was lost. A Lua thread reads it and knows whether there is anything
+ * left to do. */
+static void look_into(naq_worker *w, naq_slot *slot) {
+    naq_slots_settled(&w->slots);
+    if (slot->alone) naq_slots_together(&w->slots);
+    slot->storing = slot->came_back = slot->alone = false;
+    slot->lost = true;
+    offer_next(w, slot);
+}
+
 void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
     naq_worker *w = ctx;
     if ((token & 0xFFFF) >= w->slots.count) return;
@@ -290,12 +311,10 @@ void naq_worker_answered(void *ctx, uint32_t token, const naq_answer *answer) {
         return;
     }
     if (answer->status == NAQ_WRONG_REVISION) {
-        /* Another worker claimed or ended the job, or this is our own record, stored by a publish
-         * whose answer was lost. Not acked: the next delivery reads the record and knows. */
         naq_log(NAQ_WARNING, "job %s: the outcome of worker %s is refused: its record is another's",
                 naq_msg_subject(slot->msg), w->id);
         w->storing--;
-        release(w, slot);
+        look_into(w, slot);
         return;
     }
     if (!slot->complained)
@@ -360,8 +379,7 @@ static void renew_leases(naq_worker *w, int64_t now) {
 void naq_worker_withdraw(naq_worker *w, int n) {
     for (naq_slot *slot = naq_slots_withdraw(&w->slots, n), *next; slot != NULL; slot = next) {
         next = slot->next;
-        w->begun--;
-        give_back(w, slot);
+        naq_worker_give_back(w, slot, 0);
     }
 }
 

@@ -231,7 +231,10 @@ naq_status naq_worker_open(naq_worker **out, const naq_worker_options *o, naq_er
 void naq_worker_close(naq_worker *w) {
     if (w == NULL) return;
     naq_scheduler_close(w->scheduler);
-    if (w->slots.all != NULL) naq_slots_shut(&w->slots);
+    if (w->slots.all != NULL) {
+        naq_slots_shut(&w->slots);
+        naq_slots_over(&w->slots);
+    }
     naq_heartbeat_stop(&w->heartbeat); /* it looks at the crew */
     naq_reload_close(&w->reload);
     naq_cancels_deafen(&w->cancels);

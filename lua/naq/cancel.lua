@@ -7,7 +7,9 @@
 --   3. write the record `cancelled`, with what is needed to run the job again
 --   4. delete the message, so that nobody gets it any more
 --   5. tell the workers (stop): who runs it stops it, who is about to begin it does not
--- Whoever dies in between leaves a job that either goes on or is cancelled.
+-- Whoever dies in between leaves a job that either goes on or is cancelled. A message that a worker may be
+-- running is left to it: should it die behind a dead letter, the next one that gets the message finds the
+-- record and takes the letter back (csrc/run/letterbox.h).
 local core = require("naq.core")
 local errors = require("naq.errors")
 local job = require("naq.job")
@@ -55,6 +57,7 @@ end
 ---@field letter table        what the message says of the job
 ---@field told string?        where a worker would write a record of it
 ---@field answered integer    workers that are there
+---@field busy boolean        one of them may be running it
 
 -- What the first `count` workers answer; who runs the job, or did so just now, is answer enough.
 local function tell(try, stop, count)
@@ -95,7 +98,9 @@ local function contest(try)
   if not answers then return nil, message, code end
   try.answered = #answers
   try.told = answers[1] and answers[1].results
-  return any(answers, "ended")
+  local ended = any(answers, "ended")
+  try.busy = ended or any(answers, "running") or #answers < living
+  return ended
 end
 
 -- The text of the record. `payload` is kept as it is on the wire, byte by byte.
@@ -139,39 +144,68 @@ end
 
 -- By sequence: a purge of one subject makes consumers of nats-server 2.9.10 skip what is pending. Without
 -- erasing it: a server killed at that moment may have lost count of its sequences. One killed within some
--- seconds finds the message again, and workers its record, or their memory of it.
-local function delete(client, stream, seq)
-  local body = { seq = seq, no_erase = true }
+-- seconds finds the message again, and workers its record, or their memory of it. Nobody looks for a dead
+-- letter like that: it is erased.
+local function delete(client, stream, seq, erase)
+  local body = { seq = seq, no_erase = not erase }
   local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
   if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
   return nil, message, code
 end
 
--- Whatever is there of the job at this hop or before. A retry by hand may have brought a later one.
-local function sweep(try, hint)
-  local found = lookup.waiting(try.client, try.id, hint)
-  local hop = found and (core.letter(('{"payload":%s}'):format(found.data)) or {}).hop or 0
-  if not found or hop > (try.letter.hop or 0) + 1 then return end
-  delete(try.client, found.stream, found.seq)
+-- Whether a worker has, or had, this message of a queue: one that got it behind the cancel's record publishes
+-- nothing any more.
+local function was_delivered(client, found)
+  if found.state ~= "pending" then return false end
+  local consumer = ("%s.%s_%s"):format(found.stream, found.queue, found.priority)
+  local info = jetstream_api.call(client.conn, "CONSUMER.INFO", consumer)
+  return info ~= nil and info.delivered.stream_seq >= found.seq
+end
+
+local function hop_of(found) return (core.letter(('{"payload":%s}'):format(found.data)) or {}).hop or 0 end
+
+-- One that failed at that moment may have its letter already, or one of an earlier round is left over.
+local function take_letter(try)
+  local client, found = try.client, try.found
+  if not found.queue then return end
+  local stream = client.prefix .. "_failed"
+  local subject = ("%s.f.%s.%s"):format(client.prefix, found.queue, try.id)
+  local there, info = client.conn:last_msg(stream, subject)
+  if not there then return end
+  local msg_id = info.headers and info.headers["Nats-Msg-Id"] or ""
+  local hop = tonumber(msg_id:match(":dead:(%d+)")) or 0
+  if hop <= (try.letter.hop or 0) then delete(client, stream, info.seq, true) end
+end
+
+-- One that failed at that moment may have stored its next attempt. A retry by hand may have brought a later
+-- one.
+local function sweep(try)
+  local data, info = lookup.delayed_message(try.client, try.id)
+  if not data or hop_of({ data = data }) > (try.letter.hop or 0) + 1 then return end
+  delete(try.client, try.client.prefix .. "_delayed", info.seq)
 end
 
 -- Behind the record everything is tidying up: what goes wrong there is made good by the record, which is
 -- read before a job that may have been cancelled is run.
 local function clear(try)
   local client, found = try.client, try.found
-  delete(client, found.stream, found.seq)
-  -- One that left the delayed store just now is on its queue.
-  if found.state ~= "pending" then sweep(try, { queue = found.queue, priority = found.priority }) end
-  -- One that failed at that moment may have its letter already, or one of an earlier round is left over.
-  if found.queue then
-    local letter = ("%s.f.%s.%s"):format(client.prefix, found.queue, try.id)
-    local there, info = client.conn:last_msg(client.prefix .. "_failed", letter)
-    if there then delete(client, client.prefix .. "_failed", info.seq) end
+  local left = was_delivered(client, found)
+  if not left then delete(client, found.stream, found.seq) end
+  if found.state ~= "pending" then
+    -- One that left the delayed store just now is on its queue.
+    local moved = lookup.waiting(client, try.id, { queue = found.queue, priority = found.priority })
+    if moved and hop_of(moved) <= (try.letter.hop or 0) + 1 and not was_delivered(client, moved) then
+      delete(client, moved.stream, moved.seq)
+    end
   end
   -- Those that were silent before get it as well, and are not waited for.
   local answers = tell(try, true, try.answered)
-  -- One that failed at that moment may have stored its next attempt.
-  if answers and any(answers, "running") then sweep(try, nil) end
+  local running = not answers or any(answers, "running")
+  take_letter(try)
+  if left and not (try.busy or running or #answers < try.answered) then
+    delete(client, found.stream, found.seq)
+  end
+  if running then sweep(try) end
 end
 
 -- A record as it is now, with its place; nil alone: none.
@@ -200,7 +234,7 @@ local function attempt(client, handle)
   if code then return nil, message, code end
   if not found then return false, record and "it is on its way to its next place" or nil end
   local letter = core.letter(('{"payload":%s}'):format(found.data)) or {}
-  local try = { client = client, id = id, found = found, letter = letter, answered = 0 }
+  local try = { client = client, id = id, found = found, letter = letter, answered = 0, busy = false }
 
   if found.state == "pending" then
     local ended

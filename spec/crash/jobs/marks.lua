@@ -41,6 +41,12 @@ naq.job("hold_and_fail", function(args, job)
   error({ message = "failed behind the gate", code = "GATE" })
 end)
 
+naq.job("fail_before_the_gate", function(args, job)
+  mark(args, job)
+  if not exists(args.gate) then error("the gate is closed") end
+  return "through"
+end)
+
 naq.job("hold_in_coroutine", function(args, job)
   mark(args, job)
   return coroutine.wrap(function()
