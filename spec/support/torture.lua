@@ -173,15 +173,21 @@ local ENDS = {
   eat = limited("memory", "JOB_MEMORY"),
 }
 
--- Begun without an outcome under as many claims, each in a worker that has died since.
-local function crashed(marks, id, record, dead)
+-- Begun without an outcome under as many claims, each in a worker that has died since. One that does no harm
+-- is cleared as soon as it runs alone, unless somebody else killed that worker in this very moment.
+local function crashed(case, id, entry, record)
   failed_with(record, "crashed", "JOB_CRASHED", record.attempt)
-  local died = 0
-  for _, run in ipairs(marks.of[id] or {}) do
-    if run.attempt == record.attempt and dead[run.pid] then died = died + 1 end
+  -- The claim's; one that died before its first line left none.
+  local last = tonumber(record.attempts[#record.attempts].worker:match("%-(%d+)%-%x+$"))
+  assert(case.dead[last], ("its last worker, %s, never died"):format(last))
+  local died, count = { [last] = true }, 1
+  for _, run in ipairs(case.marks.of[id] or {}) do
+    if run.attempt == record.attempt and case.dead[run.pid] and not died[run.pid] then
+      died[run.pid], count = true, count + 1
+    end
   end
-  -- The start before the first claim costs nothing; one that died before its first line left none.
-  assert(died >= torture.MAX_CRASHES, ("began %d times in workers that died"):format(died))
+  assert(count >= torture.MAX_CRASHES, ("began in %d workers that died"):format(count))
+  assert(entry[1] == "kill_the_worker" or case.killed[last], "did no harm, and its last worker died of another job")
 end
 
 local function told_truth(record, answers)
@@ -202,8 +208,9 @@ local function cancelled(answers)
 end
 
 --- Whether a job's record is the truth about it; raises what is not.
----@param case {marks: table, dead: table<integer, true>, answers: string[], seen: table?}
----   dead: pids of workers that were killed; answers: what its cancels said; seen: an earlier record of its end
+---@param case {marks: table, dead: table, killed: table, answers: string[], seen: table?}
+---   dead: pids of workers that died; killed: of those that died of no job; answers: what its cancels said;
+---   seen: an earlier record of its end
 function torture.agree(case, id, entry, record)
   local marks, answers = case.marks, case.answers
   if case.seen then
@@ -213,9 +220,17 @@ function torture.agree(case, id, entry, record)
   told_truth(record, answers)
   if record.state == "cancelled" then return cancelled(answers) end
   if entry[1] == "kill_the_worker" or record.reason == "crashed" then
-    return crashed(marks, id, record, case.dead)
+    return crashed(case, id, entry, record)
   end
   ENDS[entry[1]](marks, id, record, entry)
+end
+
+--- Whether a job has the dead letter that its record asks for, or none; raises what is not.
+function torture.letter_agrees(record, letter)
+  if record.state ~= "failed" then return assert(not letter, "has a dead letter") end
+  assert(letter, "has no dead letter")
+  is("its dead letter's reason", letter.reason, record.reason)
+  is("its dead letter's message", letter.error.message, record.error.message)
 end
 
 --- What a cancel answered: "cancelled", how the job had ended, "refused" (neither could be said) or "unsure"
