@@ -128,6 +128,37 @@ describe("a job for later", function()
     own:stop()
   end)
 
+  it("stands in the list, however many there are, in the same memory", function()
+    local many, list = os.getenv("NAQ_TEST_SCALE") == "full" and 100000 or 5000, {}
+    local own, other = client:queue(support.fresh_name()), client:queue(support.fresh_name())
+    for i = 1, many do
+      list[i] = { "echo", i, { delay = 3600 + i } }
+    end
+    assert(own:enqueue_many(list))
+    assert(other:enqueue_in(3600, "echo", "other"))
+    list = nil -- luacheck: ignore
+    collectgarbage()
+    local before, most, sum, count = collectgarbage("count"), 0, 0, 0
+    for row, message in client:each_job({ queue = own.name, state = "scheduled" }) do
+      assert(row, message)
+      assert(row.run_at > core.now() + 3000)
+      sum, count = sum + row.args, count + 1
+      if count % 1000 == 0 then
+        collectgarbage()
+        most = math.max(most, collectgarbage("count") - before)
+      end
+    end
+    assert.equal(many, count)
+    assert.equal(many * (many + 1) / 2, sum)
+    assert(most < 1024, ("%.0f KB"):format(most))
+    local rows = assert(client:jobs({ queue = other.name, state = "scheduled" }))
+    assert.equal("other", rows[1].args)
+    assert.equal(1, #rows)
+    local status, out = support.naq("job", "list", "-u", server.url, "-q", other.name, "--state", "scheduled", "--json")
+    assert.equal(0, status)
+    assert.equal(rows[1].id, core.decode(out).id)
+  end)
+
   it("refuses times that are none", function()
     local message = refusal(queue.enqueue_at, queue, "soon", "echo")
     assert.matches("option 'at' must be epoch seconds or an ISO 8601 time", message)
