@@ -3,6 +3,7 @@
 local core = require("naq.core")
 local errors = require("naq.errors")
 local lookup = require("naq.lookup")
+local running = require("naq.running")
 local schedule_record = require("naq.schedule_record")
 local store = require("naq.schedule_store")
 
@@ -86,14 +87,16 @@ function schedule.find(client, id, level)
   return handle(client, id, record)
 end
 
--- How the last run ended, or stands.
-local function last_state(client, row)
+-- How the last run ended, or stands. `asked.running`: what runs, as the workers say once they are asked.
+local function last_state(client, row, asked)
   if not row.last_job then return nil end
   local record, _, code = lookup.record(client, row.last_job)
   if record and record.state ~= "retry" then return record.state end
   if not record and code ~= errors.JOB_NOT_FOUND then return nil end
   local found = lookup.waiting(client, row.last_job, row)
-  return found and found.state or nil
+  if not found or found.state ~= "pending" then return found and found.state end
+  asked.running = asked.running or running.jobs(client) or {}
+  return asked.running[row.last_job] and "running" or "pending"
 end
 
 --- All schedules, sorted by id, as rows; what cannot be read is `failed` and says why.
@@ -106,12 +109,12 @@ function schedule.list(client)
     if code == errors.CONFIGURATION or code == errors.KEY_NOT_FOUND then return {} end
     return nil, message, code
   end
-  local rows = {}
+  local rows, asked = {}, {}
   for i, entry in ipairs(entries) do
     local record, problem, problem_code = store.parse(entry.key, entry.value)
     if record then
       rows[i] = schedule_record.row(entry.key, record)
-      rows[i].last_state = last_state(client, rows[i])
+      rows[i].last_state = last_state(client, rows[i], asked)
     else
       rows[i] = { id = entry.key, state = "failed", error = { code = problem_code, message = problem } }
     end
@@ -151,7 +154,7 @@ function Schedule:info()
     return not_found(self.id)
   end
   local row = changed(self, record)
-  row.last_state = last_state(client, row)
+  row.last_state = last_state(client, row, {})
   return row
 end
 
@@ -261,7 +264,7 @@ local function publish(client, id, record)
 end
 
 --- Run it now, once more: its next run and the number of its runs stay as they are.
----@return naq.Job? job, string? message, naq.Code? code
+---@return naq.Job? job, string? message, naq.Code? code  WRONG_STATE: cancelled
 function Schedule:run()
   local client = self.client:use(2)
   local record, revision, code = store.read(client, self.id)
@@ -270,7 +273,11 @@ function Schedule:run()
     return not_found(self.id)
   end
   local at, message
-  at, message, code = publish(client, self.id, record)
+  if record.state == "cancelled" then
+    at, message, code = wrong_state(record)
+  else
+    at, message, code = publish(client, self.id, record)
+  end
   if not at then return nil, context(self.id, message), code end
   local run = ("%s-%.0f"):format(self.id, at)
   -- The job is on its way; that the record tells of it is worth a few tries.

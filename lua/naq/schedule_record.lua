@@ -283,6 +283,7 @@ function schedule_record.row(id, record)
   }) do
     row[name] = known(record[name])
   end
+  if row.cron and not row.timezone then row.timezone = "UTC" end
   return row
 end
 

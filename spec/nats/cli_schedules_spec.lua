@@ -131,6 +131,7 @@ describe("naq schedule", function()
     refused(1, "at character 3, in the hour", "schedule", "add", "a", "--job", "x", "--cron", "0 25 * * *")
     refused(2, "unknown option 'overlapp'", "schedule", "add", "a", "--job", "x", "--interval", "5", "--opts",
       '{"overlapp":1}')
+    refused(2, "not a JSON object", "schedule", "add", "a", "--job", "x", "--interval", "5", "--opts", "[1]")
     refused(2, "is not JSON", "schedule", "add", "a", "--job", "x", "--interval", "5", "--args", "{")
     refused(1, "there is none of that id", "schedule", "show", "nothing")
     refused(1, "must be 1 to 50", "schedule", "show", "a.b")

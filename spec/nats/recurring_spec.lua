@@ -156,6 +156,34 @@ describe("a scheduler", function()
     worker:stop()
   end)
 
+  it("shows a run that runs, and leaves others out meanwhile, also when its worker dies", function()
+    local gate = assert(core.mkdtemp("naq-spec-gate"))
+    local function start()
+      return support.start_worker({
+        url = server.url, queues = { queue.name }, jobs = { support.root .. "/spec/crash/jobs/marks.lua" },
+        args = { "--no-scheduler" },
+      })
+    end
+    assert(queue:configure({ ack_wait = 1 }))
+    local worker = start()
+    local schedule = assert(queue:schedule("held", {
+      job = "hold", args = { trail = gate .. "/trail", gate = gate .. "/gate" }, interval = 0.2, overlap = "skip",
+    }))
+    eventually(function() return info(schedule).last_state == "running" end, 20, "its run")
+    assert.equal("running", client:schedules()[1].last_state)
+    worker:kill()
+    local skipped = info(schedule).skipped or 0
+    eventually(function() return (info(schedule).skipped or 0) > skipped + 3 end, 20, "others to be left out")
+    assert.equal(1, info(schedule).runs)
+    assert(io.open(gate .. "/gate", "wb")):close()
+    local again = start()
+    eventually(function() return info(schedule).runs >= 2 end, 30, "the next one, once the first has ended")
+    assert(schedule:cancel())
+    again:stop()
+    worker:stop()
+    core.rmtree(gate)
+  end)
+
   it("tells how a run stands from its record, whatever the job returns", function()
     local worker = support.start_worker({
       url = server.url, queues = { queue.name }, jobs = { support.root .. "/spec/nats/jobs.lua" },

@@ -38,7 +38,7 @@ end
 function enqueue.run(args)
   local job_args = decode(args.args, "--args", args.command)
   local opts = decode(args.opts, "--opts", args.command) or {}
-  if type(opts) ~= "table" then exit.usage("--opts is not a JSON object", args.command) end
+  if type(opts) ~= "table" or opts[1] ~= nil then exit.usage("--opts is not a JSON object", args.command) end
   if args["in"] and args.at then exit.usage("either --in or --at", args.command) end
   opts.queue = args.queue or opts.queue
   opts.delay, opts.at = args["in"] or opts.delay, args.at or opts.at

@@ -131,7 +131,9 @@ end
 -- What the options say, as the library takes it.
 local function definition_of(args)
   local definition = args.opts and decode(args.opts, "--opts", args.command) or {}
-  if type(definition) ~= "table" then exit.usage("--opts is not a JSON object", args.command) end
+  if type(definition) ~= "table" or definition[1] ~= nil then
+    exit.usage("--opts is not a JSON object", args.command)
+  end
   for _, name in ipairs({ "job", "queue", "cron", "timezone", "interval", "repeat" }) do
     if args[name] ~= nil then definition[name] = args[name] end
   end
