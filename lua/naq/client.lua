@@ -6,10 +6,11 @@ local core = require("naq.core")
 local dead_letter = require("naq.dead_letter")
 local errors = require("naq.errors")
 local explain = require("naq.explain")
+local id_rule = require("naq.id_rule")
+local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local jobs = require("naq.jobs")
 local leader = require("naq.leader")
-local jetstream_api = require("naq.jetstream_api")
 local queue = require("naq.queue")
 local reschedule = require("naq.reschedule")
 local results = require("naq.results")
@@ -165,9 +166,8 @@ end
 function Client:job(id)
   self:use(2)
   if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), 2) end
-  if not core.valid_id(id) then
-    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
-  end
+  local valid, message, code = id_rule.of_job(id)
+  if not valid then return nil, message, code end
   return setmetatable({ id = id }, self.handles)
 end
 

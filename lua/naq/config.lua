@@ -6,6 +6,7 @@
 local config_file = require("naq.config_file")
 local core = require("naq.core")
 local errors = require("naq.errors")
+local id_rule = require("naq.id_rule")
 local keys = require("naq.config_keys")
 local options = require("naq.options")
 local quantity = require("naq.quantity")
@@ -111,8 +112,8 @@ local function add_options(merge, given, prefix, level)
         error(("option '%s' is given twice, flat and in its section"):format(path), level + 1)
       end
       set(merge, path, value, "options")
-    elseif keys.queue_of(path) and keys.name_problem(name) then
-      error("option 'queues.configs': a queue's name " .. keys.name_problem(name), level + 1)
+    elseif keys.queue_of(path) and id_rule.problem(name) then
+      error("option 'queues.configs': a queue's name " .. id_rule.problem(name), level + 1)
     elseif not keys.is_section(path) then
       error(unknown_option(name, prefix), level + 1)
     elseif type(value) ~= "table" then
@@ -244,6 +245,33 @@ function config.resolve(given, level, getenv)
   local resolved = nest(merge.values)
   resolved.sources, resolved.file = merge.sources, merge.file
   return resolved
+end
+
+--- The same for what has options of its own, to which those of the configuration may be added.
+---@param declared table<string, naq.OptionDeclaration>
+---@param given table
+---@param level integer?    1
+---@return table? own, naq.Config|string config_or_message, naq.Code? code  CONFIGURATION
+function config.resolve_beside(declared, given, level)
+  level = level or 1
+  local own, rest = {}, {}
+  for name, value in pairs(given) do
+    if declared[name] then
+      own[name] = value
+    elseif config.knows(name) then
+      rest[name] = value
+    else
+      local all = config.names()
+      for known, declaration in pairs(declared) do
+        all[known] = declaration
+      end
+      error(options.unknown(all, name), level + 1)
+    end
+  end
+  options.apply(declared, own, level + 1)
+  local resolved, message, code = config.resolve(rest, level + 1)
+  if not resolved then return nil, message, code end
+  return own, resolved
 end
 
 --- All that is wrong with the configuration, in the order of the file's lines; empty when it is fine.

@@ -4,6 +4,7 @@
 -- What stands under `environments` is a configuration of its own, laid over the rest when NAQ_ENVIRONMENT
 -- names it. ${VAR} and ${VAR:default} are replaced only in what is used, so that a machine for development
 -- needs no variables of production.
+local id_rule = require("naq.id_rule")
 local keys = require("naq.config_keys")
 local options = require("naq.options")
 local quantity = require("naq.quantity")
@@ -191,8 +192,8 @@ function Reader:section(node, line, section)
     local k = keys.find(path)
     if k then
       self:leaf(k, entry, path)
-    elseif section == "queues.configs" and keys.name_problem(entry.key) then
-      self:bad(entry.line, "queues.configs: a queue's name %s", keys.name_problem(entry.key))
+    elseif section == "queues.configs" and id_rule.problem(entry.key) then
+      self:bad(entry.line, "queues.configs: a queue's name %s", id_rule.problem(entry.key))
     elseif keys.is_section(path) then
       self:section(entry.value, entry.line, path)
     elseif not (section == "" and entry.key == "environments" and self.where == "") then

@@ -1,6 +1,5 @@
 -- config_keys.lua -- finding one's way in the table of keys: by path, by option, by section. Pure.
 local config_table = require("naq.config_table")
-local core = require("naq.core")
 local options = require("naq.options")
 
 local keys = {}
@@ -65,14 +64,6 @@ function keys.parts(path) return PARTS[path] or split(path) end
 --- The name of a queue, where the path is a section of one; nil elsewhere.
 ---@return string?
 function keys.queue_of(path) return path:match("^queues%.configs%.([^.]+)$") end
-
---- What is wrong with a queue's name, or nil.
----@param name any
----@return string?
-function keys.name_problem(name)
-  if core.valid_id(name) then return nil end
-  return ("must be 1 to 64 of [A-Za-z0-9_-], not '%s'"):format(tostring(name))
-end
 
 --- What is wrong with a value for that key, or nil. Says nothing of a secret.
 ---@param k naq.ConfigKey

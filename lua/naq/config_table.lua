@@ -3,7 +3,7 @@
 --
 -- `naq config init`, `naq config show` and docs/configuration.md are made from this table or held to it.
 -- A path with * in it stands for all names in that place: queues.configs.*.ack_wait.
-local core = require("naq.core")
+local id_rule = require("naq.id_rule")
 local nats = require("naq.config_table_nats")
 local policy = require("naq.policy")
 local quantity = require("naq.quantity")
@@ -24,11 +24,6 @@ local function key(path, declared)
   list[#list + 1] = declared
 end
 
-local function name_problem(value)
-  if not core.valid_id(value) then return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'" end
-  return nil
-end
-
 local function not_empty(value) return value == "" and "must not be empty" or nil end
 
 local function bytes(declared)
@@ -46,7 +41,7 @@ end
 key("queues.default", {
   type = "string",
   default = "default",
-  check = name_problem,
+  check = id_rule.problem,
   flat = "default_queue",
   env = { "NAQ_DEFAULT_QUEUE" },
   doc = "the queue of jobs that name none",
@@ -54,7 +49,7 @@ key("queues.default", {
 key("queues.prefix", {
   type = "string",
   default = "naq",
-  check = name_problem,
+  check = id_rule.problem,
   flat = "prefix",
   doc = "first part of the names of all subjects, streams and buckets",
 })

@@ -2,6 +2,7 @@
 -- <prefix>_failed page by page in its order, oldest first; what it holds at a time does not grow with it.
 local core = require("naq.core")
 local errors = require("naq.errors")
+local id_rule = require("naq.id_rule")
 local jetstream_api = require("naq.jetstream_api")
 local lookup = require("naq.lookup")
 local options = require("naq.options")
@@ -26,14 +27,7 @@ dead_letter.REASONS = {
 ---@field since number    epoch seconds: failed then or later
 ---@field until_ number   failed before; written ["until"]
 local FILTER = {
-  queue = {
-    type = "string",
-    check = function(v)
-      if not core.valid_id(v) then return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. v .. "'" end
-      return nil
-    end,
-    doc = "only of this queue",
-  },
+  queue = { type = "string", check = id_rule.problem, doc = "only of this queue" },
   reason = { type = "string", one_of = dead_letter.REASONS, doc = "only with this reason" },
   job = { type = "string", doc = "only of this job" },
   since = { type = "number", min = 0, doc = "epoch seconds: failed then or later" },
@@ -207,8 +201,7 @@ end
 
 local function check(id, level)
   if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), level + 1) end
-  if core.valid_id(id) then return true end
-  return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
+  return id_rule.of_job(id)
 end
 
 --- The whole letter of a job.

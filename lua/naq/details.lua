@@ -1,6 +1,6 @@
 -- details.lua -- everything known about a job, in the shape of `naq job show --json`.
 local core = require("naq.core")
-local errors = require("naq.errors")
+local id_rule = require("naq.id_rule")
 local lookup = require("naq.lookup")
 local shape = require("naq.shape")
 
@@ -75,10 +75,9 @@ end
 ---@param hint? {queue: string?, priority: string?}
 ---@return naq.JobInfo? shown, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED, INVALID
 function details.find(client, id, hint)
-  if not core.valid_id(id) then
-    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(tostring(id)), errors.INVALID
-  end
-  local found, message, code = lookup.locate(client, id, hint)
+  local found, message, code = id_rule.of_job(id)
+  if not found then return nil, message, code end
+  found, message, code = lookup.locate(client, id, hint)
   if not found then return nil, message, code end
   local shown = details.of(id, found)
   if found.state == "failed" then

@@ -1,6 +1,7 @@
 -- enqueue_options.lua -- what may be said about a job when it is put on a queue, and where each of it goes:
 -- into the subject, into the payload, or into the time that it waits for. Pure but for the clock.
 local core = require("naq.core")
+local id_rule = require("naq.id_rule")
 local job = require("naq.job")
 local moment = require("naq.moment")
 local options = require("naq.options")
@@ -13,14 +14,9 @@ local function traceparent_problem(value)
   return "must be a W3C traceparent (00-<32 hex digits>-<16>-<2>, lower case), not '" .. value .. "'"
 end
 
-local function queue_problem(value)
-  if core.valid_id(value) then return nil end
-  return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'"
-end
-
 -- What only enqueue decides; the rest of the options are the policy.
 local FIXED = {
-  queue = { type = "string", check = queue_problem, doc = "another queue than this one" },
+  queue = { type = "string", check = id_rule.problem, doc = "another queue than this one" },
   id = { type = "string", doc = "the job's id; refused with DUPLICATE while another job has it" },
   priority = { type = "string", one_of = job.PRIORITIES, doc = "high before normal before low (normal)" },
   meta = { type = "table", doc = "carried along unread" },

@@ -5,6 +5,7 @@
 local core = require("naq.core")
 local details = require("naq.details")
 local errors = require("naq.errors")
+local id_rule = require("naq.id_rule")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
@@ -16,14 +17,7 @@ local jobs = {}
 jobs.STATES = { "running", "pending", "retry", "scheduled", "completed", "failed", "cancelled" }
 
 local FILTER = {
-  queue = {
-    type = "string",
-    check = function(v)
-      if not core.valid_id(v) then return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. v .. "'" end
-      return nil
-    end,
-    doc = "only of this queue",
-  },
+  queue = { type = "string", check = id_rule.problem, doc = "only of this queue" },
   state = { type = "string", one_of = jobs.STATES, doc = "only in this state" },
 }
 

@@ -6,6 +6,7 @@ local control = require("naq.control")
 local core = require("naq.core")
 local enqueue_options = require("naq.enqueue_options")
 local errors = require("naq.errors")
+local id_rule = require("naq.id_rule")
 local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
@@ -44,10 +45,9 @@ local function context(self, message) return ("queue %s: %s"):format(self.name, 
 
 -- Whether a caller's own id is free: true, or nil, message, code.
 local function id_is_free(self, id)
-  if not core.valid_id(id) then
-    return nil, ("job id '%s' must be 1 to 64 of [A-Za-z0-9_-]"):format(id), errors.INVALID
-  end
-  local free, message, code = lookup.id_is_free(self.client, id)
+  local free, message, code = id_rule.of_job(id)
+  if not free then return nil, message, code end
+  free, message, code = lookup.id_is_free(self.client, id)
   return free, message, code
 end
 

@@ -3,25 +3,19 @@
 local config = require("naq.config")
 local core = require("naq.core")
 local errors = require("naq.errors")
-local options = require("naq.options")
+local id_rule = require("naq.id_rule")
 
 local scheduler = {}
 
-local function id_problem(value)
-  if core.valid_id(value) then return nil end
-  return "must be 1 to 64 of [A-Za-z0-9_-], not '" .. value .. "'"
-end
-
 -- Its own options; those of config.lua may stand beside them.
 local SCHEDULER = {
-  id = { type = "string", check = id_problem, doc = "its name where the leader is shown (host and process)" },
+  id = {
+    type = "string",
+    check = id_rule.problem,
+    doc = "its name where the leader is shown (host and process)",
+  },
   alone = { type = "boolean", doc = "refuse to start while another one leads" },
 }
-
-local ALL = config.names()
-for name, declared in pairs(SCHEDULER) do
-  ALL[name] = declared
-end
 
 ---@class naq.Scheduler
 ---@field core naq.CoreScheduler
@@ -37,23 +31,11 @@ Scheduler.__name = "naq.Scheduler"
 ---@param level? integer
 ---@return naq.Scheduler? scheduler, string? message, naq.Code? code  NOT_LEADER: alone, and another leads
 function scheduler.new(given, level)
-  level = level or 1
-  local own, rest = {}, {}
-  for name, value in pairs(given or {}) do
-    if SCHEDULER[name] then
-      own[name] = value
-    elseif config.knows(name) then
-      rest[name] = value
-    else
-      error(options.unknown(ALL, name), level + 1)
-    end
-  end
-  options.apply(SCHEDULER, own, level + 1)
-  local resolved, message, code = config.resolve(rest, level + 1)
-  if not resolved then return nil, message, code end
+  local own, resolved, code = config.resolve_beside(SCHEDULER, given or {}, (level or 1) + 1)
+  if not own then return nil, resolved, code end
   if not core.scheduler then return nil, "scheduler: schedulers need Lua 5.4", errors.UNSUPPORTED end
 
-  local made
+  local made, message
   made, message, code = core.configure_log(resolved.logging)
   if not made then return nil, message, code end
   made, message, code = core.scheduler({

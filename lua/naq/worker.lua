@@ -38,11 +38,6 @@ local WORKER = {
   },
 }
 
-local ALL = config.names()
-for name, declared in pairs(WORKER) do
-  ALL[name] = declared
-end
-
 --- The policy among the settings of each queue, where there are any.
 ---@param configs table<string, table>?
 ---@return table<string, table>
@@ -120,26 +115,15 @@ Worker.__name = "naq.Worker"
 function worker.new(given, level)
   level = level or 1
   if type(given) ~= "table" then error("naq.worker takes a table of options", level + 1) end
-  local own, rest = {}, {}
-  for name, value in pairs(given) do
-    if WORKER[name] then
-      own[name] = value
-    elseif config.knows(name) then
-      rest[name] = value
-    else
-      error(options.unknown(ALL, name), level + 1)
-    end
-  end
-  options.apply(WORKER, own, level + 1)
-  local resolved, message, code = config.resolve(rest, level + 1)
-  if not resolved then return nil, message, code end
+  local own, resolved, code = config.resolve_beside(WORKER, given, level + 1)
+  if not own then return nil, resolved, code end
   local files, dirs, queues = list(own.files), list(own.dirs), list(own.queues)
   if #files == 0 and #dirs == 0 then
     return nil, "worker: no job files (files) and no directory of them (dirs)", errors.CONFIGURATION
   end
   if not core.worker then return nil, "worker: workers need Lua 5.4", errors.UNSUPPORTED end
 
-  local made
+  local made, message
   made, message, code = core.configure_log(resolved.logging)
   if not made then return nil, message, code end
   for _, sentence in ipairs(config.unused(resolved)) do

@@ -32,7 +32,7 @@ local LUA_ROWS = {
   { "connection_holder" },
   { "connection_scan" },
   { "errors", "moment", "quantity", "server_urls", "shape", "version" },
-  { "failure", "options", "pattern", "yaml" },
+  { "failure", "id_rule", "options", "pattern", "yaml" },
   -- policy: the options that enqueueing and job files share
   { "policy", "config_table_nats", "message", "subject", "jetstream_schema", "event_handlers" },
   { "config_table", "service_registry" },
