@@ -11,7 +11,9 @@ local shape = require("naq.shape")
 
 local dead_letter = {}
 
-local PAGE = 500
+-- Letters read at a time: more once it turns out that there are many, since each reading has the server look
+-- for where it begins.
+local FIRST_PAGE, LAST_PAGE = 500, 2000
 -- A letter is stored a moment after its failed_at, by another clock.
 local CLOCK_SECONDS = 3600
 
@@ -116,9 +118,9 @@ end
 function DeadLetters:list(filter)
   local client = self.client:use(2)
   filter = options.apply(LIST, filter, 2)
-  local page, from = {}, filter.after or 0
+  local page, from, size = {}, filter.after or 0, FIRST_PAGE
   repeat
-    local rows, next_from, code = browse(client, filter, from, PAGE)
+    local rows, next_from, code = browse(client, filter, from, size)
     if not rows then return nil, next_from, code end
     for _, row in ipairs(rows) do
       local letter = read(row.subject, row.data, row.seq, row.time)
@@ -130,7 +132,7 @@ function DeadLetters:list(filter)
         end
       end
     end
-    from = next_from
+    from, size = next_from, LAST_PAGE
   until not from
   return page
 end
@@ -143,7 +145,7 @@ end
 function DeadLetters:each(filter)
   local client = self.client:use(2)
   filter = options.apply(FILTER, filter, 2)
-  local rows, at, from, last = {}, 0, 0, nil
+  local rows, at, from, size, last = {}, 0, 0, FIRST_PAGE, nil
   local function stop(message, code)
     rows, at, from = {}, 0, nil
     return false, message, code
@@ -167,9 +169,9 @@ function DeadLetters:each(filter)
         if matches(letter, filter) then return letter end
       else
         if not from then return nil end
-        local page, next_from, code = browse(client, filter, from, PAGE)
+        local page, next_from, code = browse(client, filter, from, size)
         if not page then return stop(next_from, code) end
-        rows, at, from = page, 0, next_from
+        rows, at, from, size = page, 0, next_from, LAST_PAGE
       end
     end
   end
