@@ -165,39 +165,61 @@ describe("a watcher", function()
     assert(kv:destroy())
   end)
 
-  it("finds out by itself that its consumer is gone", function()
-    local kv = bucket()
-    local watcher = assert(kv:watch())
-    assert.equal("up_to_date", told(watcher:next(1)))
-    local list = assert(core.decode(assert(conn:request("$JS.API.CONSUMER.LIST.KV_" .. kv.name))))
-    local name = list.consumers[1].name
-    assert(conn:request(("$JS.API.CONSUMER.DELETE.KV_%s.%s"):format(kv.name, name)))
-    assert(kv:put("k", "v"))
-    assert.same({ "put k=v" }, take(watcher, 1, 30)) -- two heartbeats missed
-    watcher:stop()
-  end)
+  -- By two heartbeats that stay out. All three wait for it at the same time.
+  describe("finds out by itself", function()
+    local lost, remade, gone, gone_name
 
-  it("begins anew with a bucket that was deleted and made again", function()
-    local name = support.fresh_name()
-    local kv = assert(js:kv(name))
-    for i = 1, 5 do
-      assert(kv:put("old" .. i, "v"))
+    local function watched()
+      local kv = assert(js:kv(support.fresh_name()))
+      for i = 1, 5 do
+        assert(kv:put("old" .. i, "v"))
+      end
+      local watcher = assert(kv:watch())
+      take(watcher, 6)
+      return watcher, kv
     end
-    local watcher = assert(kv:watch())
-    take(watcher, 6)
-    assert(kv:destroy())
-    kv = assert(js:kv(name))
-    assert(kv:put("new", "v"))
-    assert.same({ "reset", "put new=v", "up_to_date" }, take(watcher, 3, 30))
-    assert(kv:destroy())
-    local event, message, code
-    repeat
-      event, message, code = watcher:next(30)
-    until code ~= "TIMEOUT"
-    assert.is_nil(event)
-    assert.equal("CONFIGURATION", code)
-    assert.truthy(message:find(name, 1, true), message)
-    watcher:stop()
+
+    setup(function()
+      local kv
+      lost, kv = watched()
+      local list = assert(core.decode(assert(conn:request("$JS.API.CONSUMER.LIST.KV_" .. kv.name))))
+      local name = list.consumers[1].name
+      assert(conn:request(("$JS.API.CONSUMER.DELETE.KV_%s.%s"):format(kv.name, name)))
+      assert(kv:put("k", "v"))
+
+      remade, kv = watched()
+      assert(kv:destroy())
+      assert(assert(js:kv(kv.name)):put("new", "v"))
+
+      gone, kv = watched()
+      gone_name = kv.name
+      assert(kv:destroy())
+    end)
+    teardown(function()
+      for _, watcher in ipairs({ lost, remade, gone }) do
+        watcher:stop()
+      end
+    end)
+
+    it(
+      "that its consumer is gone, and goes on",
+      function() assert.same({ "put k=v" }, take(lost, 1, 30)) end
+    )
+
+    it(
+      "that its bucket was deleted and made again, and begins anew",
+      function() assert.same({ "reset", "put new=v", "up_to_date" }, take(remade, 3, 30)) end
+    )
+
+    it("that its bucket was deleted", function()
+      local event, message, code
+      repeat
+        event, message, code = gone:next(30)
+      until code ~= "TIMEOUT"
+      assert.is_nil(event)
+      assert.equal("CONFIGURATION", code)
+      assert.truthy(message:find(gone_name, 1, true), message)
+    end)
   end)
 
   it("may be stopped twice, and raises when used after that", function()
