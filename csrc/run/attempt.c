@@ -159,6 +159,11 @@ static bool decode_ask_run(naq_attempt *a) {
         return true;
     }
     if (naq_cancels_has(a->at->cancels, a->id, a->job.hop) && drop_ended(a)) return true;
+    if (naq_cancels_drops(a->at->cancels, a->id, slot->stream_seq)) {
+        slot->dropped = true;
+        slot->verdict = NAQ_VERDICT_ACK;
+        return true;
+    }
 
     bool claim = slot->delivered > 1 || a->job.hop > 0 || a->job.released_late;
     naq_permit permit = claim || slot->suspect ? ask(a, claim) : NAQ_PERMIT_RUN;

@@ -15,7 +15,9 @@ enum {
     SETS = 512,
     WAYS = 4, /* in a set the oldest makes room */
     ENDED = 1024,
+    DROPS = 256,
     KEEP_MS = 600 * 1000,
+    KEEP_DROP_MS = 10 * 1000, /* what is fetched is begun or given back much sooner */
     AWAIT_MS = 2000,
     /* A job that never looked whether it is cancelled is stopped after so long: time to look for
      * the first time. */
@@ -28,6 +30,12 @@ typedef struct naq_cancelled {
     bool stopped; /* else contested */
     char id[NAQ_ID_TEXT];
 } naq_cancelled;
+
+typedef struct naq_dropping {
+    uint64_t hash, seq; /* seq 0: none, or forgotten */
+    int64_t told_ms;
+    bool taken; /* a thread has it, and drops it */
+} naq_dropping;
 
 static uint64_t hash_of(const char *id) {
     uint64_t h = 14695981039346656037u; /* FNV-1a */
@@ -46,6 +54,7 @@ void naq_cancels_free(naq_cancels *c) {
     if (c->worker_id == NULL) return;
     free(c->list);
     free(c->ended);
+    free(c->drops);
     pthread_mutex_destroy(&c->mu);
     c->worker_id = NULL;
 }
@@ -136,15 +145,81 @@ static bool runs(naq_crew *crew, const char *id) {
     return false;
 }
 
-/* {"id","hop","stop"} -> {"worker","running","ended","results"} */
+/* Dropping */
+
+static naq_dropping *find_drop_locked(naq_cancels *c, uint64_t hash, uint64_t seq) {
+    for (int i = 0; c->drops != NULL && i < DROPS; i++)
+        if (c->drops[i].seq == seq && c->drops[i].hash == hash) return &c->drops[i];
+    return NULL;
+}
+
+bool naq_cancels_drops(naq_cancels *c, const char *id, uint64_t seq) {
+    if (!atomic_load(&c->any_drops)) return false;
+    pthread_mutex_lock(&c->mu);
+    naq_dropping *d = find_drop_locked(c, hash_of(id), seq);
+    bool drops = d != NULL && naq_mono_ms() - d->told_ms < KEEP_DROP_MS;
+    if (drops) d->taken = true;
+    pthread_mutex_unlock(&c->mu);
+    return drops;
+}
+
+static void forget_drop(naq_cancels *c, const char *id, uint64_t seq) {
+    pthread_mutex_lock(&c->mu);
+    naq_dropping *d = find_drop_locked(c, hash_of(id), seq);
+    if (d != NULL) d->seq = 0;
+    pthread_mutex_unlock(&c->mu);
+}
+
+/* Noted first, as a cancel is: a thread that takes the job from here on drops it, and one that took
+ * it before is seen as running it, unless it has just found this note. Returns whether it is, or
+ * will be, dropped here. */
+static bool drop(naq_cancels *c, const char *id, uint64_t seq) {
+    pthread_mutex_lock(&c->mu);
+    if (c->drops == NULL) c->drops = calloc(DROPS, sizeof *c->drops);
+    naq_dropping *d = NULL;
+    if (c->drops != NULL) {
+        d = &c->drops[c->next_drop];
+        c->next_drop = (c->next_drop + 1) % DROPS;
+        *d = (naq_dropping){.hash = hash_of(id), .seq = seq, .told_ms = naq_mono_ms()};
+        atomic_store(&c->any_drops, true);
+    }
+    pthread_mutex_unlock(&c->mu);
+    if (d == NULL) return false;
+    /* In this order: a job is noted as ended before its thread goes on to the next. */
+    bool begun = runs(c->crew, id) || naq_slots_ended(c->crew->bench.slots, seq);
+    pthread_mutex_lock(&c->mu);
+    bool drops = !begun || d->taken;
+    if (!drops) d->seq = 0;
+    pthread_mutex_unlock(&c->mu);
+    return drops;
+}
+
+static void respond_drop(naq_cancels *c, const char *id, naq_slice told, bool wanted,
+                         naq_buf *out) {
+    uint64_t seq = (uint64_t)naq_reply_int(told, "seq", 0);
+    bool drops = wanted && seq > 0 && drop(c, id, seq);
+    if (!wanted) forget_drop(c, id, seq);
+    naq_buf_printf(out, "{\"worker\":\"%s\",\"drops\":%s}", c->worker_id, drops ? "true" : "false");
+}
+
+static bool is_true(naq_slice value) {
+    return value.len == 4 && memcmp(value.at, "true", 4) == 0;
+}
+
+/* {"id","hop","stop"} -> {"worker","running","ended","results"}
+ * {"id","seq","drop"} -> {"worker","drops"} */
 static void respond(void *ctx, const char *data, size_t len, naq_buf *out) {
     naq_cancels *c = ctx;
     naq_slice told = {data, len};
     char id[NAQ_ID_TEXT + 1];
     naq_reply_text(told, "id", id, sizeof id);
     if (!naq_id_valid(id, strlen(id))) return;
-    naq_slice stop = naq_reply_member(told, "stop");
-    bool stopped = stop.len == 4 && memcmp(stop.at, "true", 4) == 0;
+    naq_slice dropped = naq_reply_member(told, "drop");
+    if (dropped.at != NULL) {
+        respond_drop(c, id, told, is_true(dropped), out);
+        return;
+    }
+    bool stopped = is_true(naq_reply_member(told, "stop"));
     /* Remembered first: a thread that takes the job from here on sees it, and one that took it
      * before is seen as running it. */
     bool ended = remember(c, id, naq_reply_int(told, "hop", 0), stopped);

@@ -10,7 +10,11 @@
  *   stop     a running job is stopped, one that has not begun never will
  *
  * Both are remembered for ten minutes, because the job may be on its way here at that moment, or
- * come back with a server that was killed. */
+ * come back with a server that was killed.
+ *
+ * A job that is to be deleted without a trace (lua/naq/waiting.lua) has no record that decides:
+ * each worker says whether it has begun that message, and if not drops it where it has fetched it.
+ */
 #ifndef NAQ_RUN_CANCEL_H
 #define NAQ_RUN_CANCEL_H
 
@@ -35,6 +39,9 @@ typedef struct naq_cancels {
     int64_t told_ms;            /* when the latest came */
     uint64_t *ended; /* hashes of jobs that ended where no cancel would see it: a ring, too */
     int next_ended;
+    struct naq_dropping *drops; /* a ring, too; NULL until the first comes */
+    int next_drop;
+    atomic_bool any_drops;
 } naq_cancels;
 
 /* On a zeroed struct, before the crew is opened. */
@@ -52,6 +59,9 @@ void naq_cancels_review(naq_cancels *c, naq_conn *conn, const char *prefix);
 /* Whether this hop of a job was cancelled, as far as this worker was told. Cheap while nothing is
  * cancelled. */
 bool naq_cancels_has(naq_cancels *c, const char *id, int64_t hop);
+
+/* Whether this message is to be dropped, which who asks then has to do. Cheap as the above. */
+bool naq_cancels_drops(naq_cancels *c, const char *id, uint64_t seq);
 
 /* The job is about to end where a cancel would not see it. False: it is contested, and must end in
  * the record that a cancel would write. */

@@ -145,6 +145,7 @@ naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake) {
     else
         s->done_head = done;
     s->done_tail = done;
+    s->ended[s->n_ended++ % NAQ_ENDED] = done->stream_seq;
     int n = atomic_fetch_add(&s->n_done, 1) + 1;
     s->running--;
     atomic_fetch_add(&s->unsettled, 1);
@@ -154,6 +155,15 @@ naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake) {
     *wake = slot == NULL || n % WAKE_EVERY == 0;
     pthread_mutex_unlock(&s->mu);
     return slot;
+}
+
+bool naq_slots_ended(naq_slots *s, uint64_t seq) {
+    bool found = false;
+    pthread_mutex_lock(&s->mu);
+    for (int i = 0; i < NAQ_ENDED && !found; i++)
+        found = s->ended[i] == seq;
+    pthread_mutex_unlock(&s->mu);
+    return found;
 }
 
 naq_slot *naq_slots_done(naq_slots *s) {

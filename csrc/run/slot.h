@@ -72,6 +72,9 @@ typedef struct naq_slot {
     struct naq_slot *next; /* in a list of ready or done slots */
 } naq_slot;
 
+/* More than are on their way to being stored, as a rule. */
+enum { NAQ_ENDED = 1024 };
+
 /* The table, and the two queues between the I/O thread and the threads that run Lua. */
 typedef struct naq_slots {
     naq_slot *all;
@@ -87,8 +90,10 @@ typedef struct naq_slots {
     int takers; /* threads waiting in take */
     int running;
     bool closed;
-    bool over;      /* nothing will be settled any more */
-    unsigned turns; /* jobs taken */
+    bool over;                 /* nothing will be settled any more */
+    unsigned turns;            /* jobs taken */
+    uint64_t ended[NAQ_ENDED]; /* sequences of the latest that were run: a ring */
+    unsigned n_ended;
     naq_slot *done_head, *done_tail;
     atomic_int n_done;
     atomic_int unsettled; /* given back, and what became of them is not stored yet */
@@ -127,6 +132,10 @@ naq_slot *naq_slots_take(naq_slots *s);
 /* A Lua thread gives a slot back and gets the next one in the same breath, NULL when nothing is
  * ready right now. *wake: it is time to wake the I/O thread. */
 naq_slot *naq_slots_swap(naq_slots *s, naq_slot *done, bool *wake);
+
+/* Whether the job of that sequence was run here a moment ago: what became of it may not be stored
+ * yet. Any thread. */
+bool naq_slots_ended(naq_slots *s, uint64_t seq);
 
 /* A Lua thread that holds a job which may have killed a worker: wait until no other job runs here
  * and what became of the earlier ones is stored, and let none begin until naq_slots_together().

@@ -12,6 +12,7 @@ local job = require("naq.job")
 local lookup = require("naq.lookup")
 local queue_stats = require("naq.queue_stats")
 local waiting = require("naq.waiting")
+local withdraw = require("naq.withdraw")
 
 -- Payloads up to here fit any server's limits.
 local LARGE = 500
@@ -361,11 +362,11 @@ end
 --- Take one waiting job away, as if it had never been enqueued.
 ---@param id string
 ---@return true? deleted, string? message, naq.Code? code
----        JOB_NOT_FOUND; WRONG_STATE: it does not wait here, or a worker has got it already
+---        JOB_NOT_FOUND; WRONG_STATE: it does not wait here, or a worker runs it, or one is silent that may
 function Queue:delete(id)
   local client = self.client:use(2)
   if type(id) ~= "string" then error("a job's id must be a string, not a " .. type(id), 2) end
-  local deleted, message, code = answer(self, waiting.delete(client, self.name, id))
+  local deleted, message, code = answer(self, withdraw.job(client, self.name, id))
   return deleted, message, code
 end
 

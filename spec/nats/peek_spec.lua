@@ -1,6 +1,7 @@
 -- Jobs that wait, looked at page by page, taken away one by one or all together.
 
 local core = require("naq.core")
+local jetstream_api = require("naq.jetstream_api")
 local support = require("spec.support")
 local eventually, naq = support.eventually, support.naq
 
@@ -132,23 +133,93 @@ describe("the jobs that wait on a queue", function()
     assert.equal("completed", held:wait(10))
   end)
 
-  it("are not deleted when somebody has fetched them: cancelling ends them", function()
-    local worker = at:worker({ threads = 1 }) -- makes the consumers
+  it("are deleted also when a worker had fetched them and given them back", function()
+    local worker = at:worker({ threads = 1 })
     assert.equal("completed", assert(queue:enqueue("mark", side:args())):wait(10))
+    assert(queue:pause())
+    eventually(function() return worker:log():find("paused", 1, true) end, 5)
+    -- Asked for before the pause, delivered, and given back: the server counts it as delivered for good.
+    local ids = fill(3)
+    eventually(function()
+      local n = 0
+      assert(jetstream_api.each_consumer(client.conn, "naq_jobs", function(info)
+        n = n + info.num_ack_pending
+      end))
+      return n > 0
+    end, 10, "one of them to be delivered")
+    assert.is_true(queue:delete(ids[1]))
+    assert.is_true(queue:delete(ids[2]))
     worker:term()
     assert.same({ "exited", 0 }, { worker:wait(20) })
-    local held = assert(queue:enqueue("mark", side:args())).id
-    local behind = assert(queue:enqueue("mark", side:args())).id
-    local fetcher = assert(client.conn:fetcher("naq_jobs", queue.name .. "_normal"))
-    assert.equal(1, #assert(fetcher:fetch(1, 5)))
+    assert.is_true(queue:delete(ids[3])) -- and when nobody is there any more
+    assert.same({}, assert(queue:peek()))
+    assert.is_nil((client:job(ids[1]):status()))
+    assert(queue:resume())
+    at:worker()
+    assert.equal("completed", assert(queue:enqueue("mark", side:args())):wait(10))
+    assert.equal(2, (select(2, side:runs())))
+  end)
+
+  it("are dropped by the worker that has fetched one: that very message, if it has not begun", function()
+    local worker = at:worker({ threads = 1 })
+    assert.equal("completed", assert(queue:enqueue("mark", side:args())):wait(10))
+    local pauses = 0
+    local function pause()
+      pauses = pauses + 1
+      assert(queue:pause())
+      eventually(function() return select(2, worker:log():gsub(": paused\n", "")) == pauses end, 5)
+    end
+    pause()
+    local function tell(job, drop, seq)
+      local request = core.encode({ id = job.id, seq = seq or queue:peek(1)[1].seq, drop = drop })
+      return core.decode(assert(client.conn:request_many("naq.w.cancel", request, 1, 5))[1]).drops
+    end
+    local function runs_when_resumed(job, state)
+      assert(queue:resume())
+      eventually(function()
+        local stats = assert(queue:stats())
+        return stats.pending + stats.running == 0
+      end, 10)
+      assert.equal(state, (job:status()))
+      pause()
+    end
+    local job = assert(queue:enqueue("mark", side:args()))
+    assert.is_true(tell(job, true))
+    runs_when_resumed(job, nil)
+    job = assert(queue:enqueue("mark", side:args()))
+    assert.is_true(tell(job, true, 1000000)) -- another message
+    runs_when_resumed(job, "completed")
+    job = assert(queue:enqueue("mark", side:args()))
+    assert.is_true(tell(job, true))
+    assert.is_false(tell(job, false))
+    runs_when_resumed(job, "completed")
+    assert(queue:resume())
+    local held = assert(queue:enqueue("hold", side:args()))
+    side:reaches(4)
+    local subject = ("naq.q.%s.normal.%s"):format(queue.name, held.id)
+    local info = select(2, client.conn:last_msg("naq_jobs", subject))
+    assert.is_false(tell(held, true, info.seq))
+    side:open()
+    assert.equal("completed", held:wait(10))
+  end)
+
+  it("are not deleted when a worker may have one and does not answer: cancelling ends them", function()
+    local worker = at:worker({ threads = 1 })
+    assert.equal("completed", assert(queue:enqueue("mark", side:args())):wait(10))
+    local function consumer()
+      return jetstream_api.call(client.conn, "CONSUMER.INFO", ("naq_jobs.%s_normal"):format(queue.name))
+    end
+    eventually(function() return consumer().num_waiting > 0 end, 5, "the worker to ask")
+    worker:freeze()
+    local held = assert(queue:enqueue("mark", side:args())).id -- to what it asked for before
+    eventually(function() return consumer().num_ack_pending == 1 end, 5)
     local deleted, message, code = queue:delete(held)
     assert.same({ nil, "WRONG_STATE" }, { deleted, code })
-    local told = "a worker may have fetched it, and begin it at any moment; "
+    local told = "a worker that does not answer may have fetched it, and begin it; "
       .. "to end it all the same, cancel it: naq job cancel "
     assert.truthy(message:find(told .. held, 1, true), message)
     assert.is_true(assert(client:job(held)):cancel())
-    assert.is_true(queue:delete(behind))
-    fetcher:close()
+    worker:thaw()
   end)
 
   it("deleted under racing workers: what is said is what happened", function()
@@ -156,12 +227,12 @@ describe("the jobs that wait on a queue", function()
     at:worker({ threads = 2 })
     local ids, gone, kept = fill(600), {}, 0
     for i = 600, 1, -7 do
-      local deleted, _, code = queue:delete(ids[i])
+      local deleted, message, code = queue:delete(ids[i])
       if deleted then
         gone[#gone + 1] = ids[i]
       else
         kept = kept + 1
-        assert.truthy(code == "WRONG_STATE" or code == "JOB_NOT_FOUND", code)
+        assert.truthy(code == "WRONG_STATE" or code == "JOB_NOT_FOUND", message)
       end
     end
     side:reaches(600 - #gone)
