@@ -25,14 +25,15 @@ local function same(a, b)
 end
 
 -- The record that a declaration makes of what is there. How it stands is kept: counts, and the will of
--- whoever has paused or cancelled it.
+-- whoever has paused or cancelled it, unless it is `enabled` that has changed.
 local function redeclared(old, declaration, queue, now)
   local record, message, code = schedule_record.new(declaration.definition, queue, now, old)
   if not record then return nil, message, code end
   for _, name in ipairs({ "runs", "skipped", "last_run", "last_job", "recent", "created_at" }) do
     record[name] = old[name]
   end
-  if old.state == "paused" or old.state == "cancelled" then
+  local switched = (old.declared.enabled == false) ~= (declaration.definition.enabled == false)
+  if old.state == "cancelled" or (old.state == "paused" and not switched) then
     record.state = old.state
   elseif record.state ~= "paused" then
     record.state = "active"
