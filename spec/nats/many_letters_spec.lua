@@ -10,8 +10,9 @@ local PLAIN = not support.build:find("san", 1, true)
 local FEW, MANY = 2000, PLAIN and 100000 or 20000
 
 local LETTER = '{"v":1,"id":"n%d","queue":"%s","priority":"normal","reason":"%s","failed_at":%d,'
-  .. '"error":{"code":"JOB_ERROR","message":"jobs.lua:6: why"},"attempts":[{"attempt":1,"worker":"w","started_at":1,"finished_at":2,'
-  .. '"code":"JOB_ERROR","message":"jobs.lua:6: why","traceback":"stack traceback:\\n\\t[C]: in function error"}],'
+  .. '"error":{"code":"JOB_ERROR","message":"jobs.lua:6: why"},'
+  .. '"attempts":[{"attempt":1,"worker":"w","started_at":1,"finished_at":2,"code":"JOB_ERROR",'
+  .. '"message":"jobs.lua:6: why","traceback":"stack traceback:\\n\\t[C]: in function error"}],'
   .. '"payload":{"v":1,"job":"work","args":{"n":%d}}}'
 
 describe("a hundred thousand dead letters", function()
