@@ -138,6 +138,7 @@ function schedule_record.check_changes(changes, level)
   end
   options.apply(CHANGES, rest, level + 1)
   if rest.cron and rest.interval then error("a schedule has either cron or interval", level + 1) end
+  if rest.timezone and rest.interval then error("timezone is for cron", level + 1) end
   if rest.job == "" then error("option 'job' must not be empty", level + 1) end
 end
 
@@ -175,6 +176,7 @@ function schedule_record.aim(record, now)
   if (record.cron == nil) == (record.interval == nil) then
     return nil, "a schedule has either cron or interval", errors.INVALID
   end
+  if record.timezone and not record.cron then return nil, "timezone is for cron", errors.INVALID end
   local ok, message, code = recurrence.check(record)
   if not ok then return nil, message, code end
   if record.state ~= "active" and record.state ~= "finished" then
@@ -209,7 +211,8 @@ function schedule_record.new(definition, queue, now, old)
     done_until = old and old.done_until,
   }
   apply(record, definition, now)
-  local ok, message, code = schedule_record.aim(record, now)
+  local ok, message, code = core.payload(record.payload.job)
+  if ok then ok, message, code = schedule_record.aim(record, now) end
   if not ok then return nil, message, code end
   if record.state == "finished" then return nil, "it would never run: ends_at has passed", errors.INVALID end
   return record
@@ -240,7 +243,9 @@ function schedule_record.change(record, changes, now)
   for _, name in ipairs(TIMING) do
     timed = timed or changes[name] ~= nil
   end
-  local ok, message, code = true, nil, nil
+  local ok, message, code = core.payload(record.payload.job)
+  if not ok then return nil, message, code end
+  ok, message, code = true, nil, nil
   if timed then ok, message, code = schedule_record.aim(record, now) end
   if ok and changes.next_run then ok, message, code = aim_at(record, changes.next_run, now) end
   return ok, message, code
