@@ -16,7 +16,8 @@
 #include "nats/nstatus.h"
 #include "nats/tls.h"
 
-enum { LOOK_MS = 250 };
+/* For a look at why it failed, on a busy machine. What has a time of its own ends before that. */
+enum { LOOK_MS = 750 };
 
 /* The process that first called libnats; its threads live there and nowhere else. */
 static atomic_int library_pid;
