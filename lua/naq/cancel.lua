@@ -122,6 +122,39 @@ local function record_text(try, expires_at)
   return kept and ("%s,%s}"):format(text:sub(1, -2), kept) or text
 end
 
+-- By sequence: a purge of one subject makes consumers of nats-server 2.9.10 skip what is pending. Without
+-- erasing it: a server killed at that moment may have lost count of its sequences. One killed within some
+-- seconds finds the message again, and workers its record, or their memory of it. Nobody looks for a dead
+-- letter like that: it is erased.
+local function delete(client, stream, seq, erase)
+  local body = { seq = seq, no_erase = not erase }
+  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
+  if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
+  return nil, message, code
+end
+
+-- A record as it is now, with its place; nil alone: none.
+local function read_record(client, id)
+  local text, revision, bucket = client.conn:find_record(client.prefix, id)
+  if text then
+    local record = core.decode(text)
+    record = type(record) == "table" and record or {}
+    return { state = record.state, revision = revision, bucket = bucket }
+  end
+  local message, code = revision, bucket
+  if code == errors.JOB_NOT_FOUND or code == errors.CONFIGURATION then return nil end
+  return nil, message, code
+end
+
+-- Whether a worker ended it in another record before ours, which goes then: one that was starting while the
+-- others were asked.
+local function came_too_late(try, bucket, revision)
+  local first = read_record(try.client, try.id)
+  if not first or first.bucket == bucket or not job.TERMINAL[first.state] then return false end
+  try.client.conn:kv_delete(bucket, try.id, revision)
+  return true
+end
+
 -- Write it where it belongs: over the record that was found, else where a worker that does not know the
 -- job's definition would. True; false: somebody was faster.
 local function write(try, record)
@@ -134,22 +167,13 @@ local function write(try, record)
   else
     local default = client.config.results.ttl
     local class, shorter = place(ttl or (not try.told and default), try.told)
+    local bucket = ("%s_results_%s"):format(client.prefix, class)
     local text = record_text(try, shorter and core.now() + (ttl or default) or nil)
-    written, message, code = client.conn:kv_create(("%s_results_%s"):format(client.prefix, class), id, text)
+    written, message, code = client.conn:kv_create(bucket, id, text)
+    if written and not ttl and came_too_late(try, bucket, written) then return false end
   end
   if written then return true end
   if code == errors.WRONG_REVISION or code == errors.KEY_EXISTS then return false end
-  return nil, message, code
-end
-
--- By sequence: a purge of one subject makes consumers of nats-server 2.9.10 skip what is pending. Without
--- erasing it: a server killed at that moment may have lost count of its sequences. One killed within some
--- seconds finds the message again, and workers its record, or their memory of it. Nobody looks for a dead
--- letter like that: it is erased.
-local function delete(client, stream, seq, erase)
-  local body = { seq = seq, no_erase = not erase }
-  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
-  if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
   return nil, message, code
 end
 
@@ -206,19 +230,6 @@ local function clear(try)
     delete(client, found.stream, found.seq)
   end
   if running then sweep(try) end
-end
-
--- A record as it is now, with its place; nil alone: none.
-local function read_record(client, id)
-  local text, revision, bucket = client.conn:find_record(client.prefix, id)
-  if text then
-    local record = core.decode(text)
-    record = type(record) == "table" and record or {}
-    return { state = record.state, revision = revision, bucket = bucket }
-  end
-  local message, code = revision, bucket
-  if code == errors.JOB_NOT_FOUND or code == errors.CONFIGURATION then return nil end
-  return nil, message, code
 end
 
 -- One try: true; nil, message, code; or false, what stands in the way, for another look.

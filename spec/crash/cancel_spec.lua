@@ -3,6 +3,7 @@
 
 local core = require("naq.core")
 local support = require("spec.support")
+local holder = require("spec.support.holder")
 local eventually, trail = support.eventually, support.trail
 
 local JOBS = support.root .. "/spec/nats/cancel_jobs.lua"
@@ -146,6 +147,21 @@ describe("cancelling", function()
     assert.equal("completed", after:wait(20))
     assert.equal(1, #side:runs()[job.id])
     assert.equal("cancelled", job:status())
+  end)
+
+  it("that a worker was faster than, which nobody could ask yet, says so", function()
+    local job = assert(queue:enqueue("kept_for_an_hour", side:args({ n = 1, seconds = 0 })))
+    local proxy = holder.start(server.port, "PUB $KV.naq_results_")
+    finally(proxy.stop)
+    local canceller = support.process.start({ "job", "cancel", job.id, "-u", proxy.url, "--json" })
+    proxy.holds()
+    start()
+    assert.equal("completed", job:wait(20))
+    proxy.pass()
+    assert.same({ "exited", 1 }, { canceller:wait(20) }, canceller:log())
+    assert.matches("it has completed", canceller:log())
+    assert.equal("completed", trail.records(client)[job.id].state) -- the only one
+    assert.equal("completed", job:status())
   end)
 
   it("of a job that is about to begin for its time: it never does", function()
