@@ -201,12 +201,14 @@ describe("a payload published by hand", function()
       '{"job":5,"attempt":"x","attempts":5,"enqueued_at":"soon","max_retries":"y","attempts_cut":"z"}',
       ('{"job":"a","attempts":%s,"attempt":1e300,"max_retries":1e300,"enqueued_at":1e300}'):format(attempts),
       '{"job":"a","attempt":2.5,"enqueued_at":-1,"attempts":{"a":1}}',
+      '{"job":"\\u001b[2Ja\\nb","attempt":2,"attempts":[{"code":"\\u0007","message":"\\u001bc"}]}',
       "[1,2]",
       "no JSON",
     }
     local function fine(...)
       local status, out, errors = support.naq("-u", server.url, ...)
       assert.same({ 0, "" }, { status, errors })
+      assert.is_nil(out:find("[\7\27]")) -- nothing that steers a terminal
       return out
     end
     for i, payload in ipairs(payloads) do

@@ -8,6 +8,11 @@ exit.INTERRUPTED, exit.BROKEN_PIPE = 130, 141 -- as the shell counts ends by SIG
 -- What these codes say about any command: the server is not there, or does not let us in.
 local UNREACHABLE = { CONNECTION = true, AUTH = true }
 
+--- A text that anybody may have written, for a terminal: without the characters that steer it.
+---@param text string
+---@return string
+function exit.printable(text) return (text:gsub("\t", "  "):gsub("[\0-\9\11-\31\127]", "?")) end
+
 --- End the command because something failed: what a library call returned after nil.
 ---@param message string
 ---@param code? string

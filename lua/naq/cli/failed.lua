@@ -181,7 +181,7 @@ local function complain(args, message, code)
     local line = output.encode({ "code", "message" }, { code = code, message = message })
     io.stderr:write('{"error":', line, "}\n")
   else
-    io.stderr:write("naq: ", message, "\n")
+    io.stderr:write("naq: ", exit.printable(message), "\n")
   end
 end
 

@@ -142,7 +142,7 @@ local function report(problem, json)
     local error_line = require("naq.cli.output").encode({ "code", "message" }, problem)
     io.stderr:write('{"error":', error_line, "}\n")
   else
-    io.stderr:write("naq: ", problem.message, "\n")
+    io.stderr:write("naq: ", exit.printable(problem.message), "\n")
     if problem.hint then io.stderr:write(problem.hint, "\n") end
   end
 end

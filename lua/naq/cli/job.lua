@@ -196,7 +196,7 @@ function job.explain.run(args)
     end
     output.line(told.id, ": ", output.style(told.state, STATE_STYLES[told.state]))
     for _, reason in ipairs(told.reasons) do
-      output.line("  ", reason.message, " (", reason.code, ")")
+      output.line("  ", exit.printable(reason.message), " (", reason.code, ")")
     end
   end)
 end

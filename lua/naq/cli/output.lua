@@ -150,7 +150,7 @@ function output.table(columns, rows)
   for r, row in ipairs(rows) do
     cells[r] = {}
     for i, column in ipairs(columns) do
-      local text = tostring(column.value(row) or "-")
+      local text = exit.printable(tostring(column.value(row) or "-")):gsub("\n", " ")
       cells[r][i], widths[i] = text, math.max(widths[i], width_of(text))
     end
   end
@@ -184,8 +184,7 @@ end
 ---@param indent string
 ---@return string
 function output.indented(text, indent)
-  text = text:gsub("\t", "  "):gsub("[\0-\9\11-\31\127]", "?")
-  return (text:gsub("\n", "\n" .. indent))
+  return (exit.printable(text):gsub("\n", "\n" .. indent))
 end
 
 --- Aligned `name  value` lines; values that are nil are left out, further lines of one indented.
