@@ -16,7 +16,7 @@ static const int64_t EARLY_US = 20 * INT64_C(1000000); /* the next bucket is ope
 
 enum {
     CREDIT = 32768,
-    LIVE_CREDIT = 256, /* for what is put into the bucket from now on */
+    LIVE_CREDIT = 64, /* for what is put into the bucket from now on */
     PACE_MS = 20,
     CREATE_MS = 10000, /* making a consumer costs 0.3 s at a million messages */
     ASK_MS = 5000,

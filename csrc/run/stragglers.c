@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { ASK_MS = 30000, SOON_MS = 2000, OPENED_AT_ONCE = 16 };
+enum { ASK_MS = 30000, SOON_MS = 2000, READING_MS = 100, OPENED_AT_ONCE = 16 };
 
 void naq_stragglers_init(naq_stragglers *s, naq_buckets *buckets, naq_errands *errands,
                          int64_t every_ms) {
@@ -59,8 +59,13 @@ static void listed(void *ctx, int64_t arg, naq_slice answer) {
     }
 }
 
+/* Not while buckets are being read: what is asked for meanwhile waits for the end of the walk. */
 void naq_stragglers_turn(naq_stragglers *s, int64_t now_ms) {
     if (now_ms < s->next_ms || s->buckets->oldest == INT64_MAX) return;
+    if (!naq_buckets_read(s->buckets)) {
+        s->next_ms = now_ms + READING_MS;
+        return;
+    }
     char subject[128], request[128];
     const char *prefix = s->buckets->prefix;
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.INFO.%s_delayed", prefix);
