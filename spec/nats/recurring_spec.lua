@@ -322,6 +322,21 @@ describe("a scheduler", function()
     end
   end)
 
+  it("loses no change of two who change its schedule at once", function()
+    local schedule = assert(queue:schedule("counted", { job = "t", args = { n = 0 }, interval = 0.02 }))
+    local both, times = {}, 100
+    for i = 1, 2 do
+      local program = support.root .. "/spec/nats/schedule_counter.lua"
+      both[i] = support.process.start({ "run", "-u", server.url, program, "counted", times })
+    end
+    for _, one in ipairs(both) do
+      assert.same({ "exited", 0 }, { one:wait(60) }, one:log())
+    end
+    assert.equal(2 * times, info(schedule).args.n) -- no change was lost
+    assert(schedule:pause())
+    eventually(function() return #waiting() == info(schedule).runs end, 10, "all runs to be written down")
+  end)
+
   it("writes runs down of one that is paused meanwhile", function()
     local schedule = assert(queue:schedule("paused", { job = "t", interval = 0.02 }))
     for _ = 1, 5 do

@@ -66,6 +66,24 @@ describe("core.cron_next()", function()
     assert.is_nil((core.cron_next("* * * * *", "UTC\0x")))
   end)
 
+  it("knows every zone of this system, with times that go forwards", function()
+    local zones = 0
+    for line in io.lines("/usr/share/zoneinfo/zone.tab") do
+      local zone = line:match("^%u%u\t%S+\t(%S+)")
+      if zone then
+        zones = zones + 1
+        for _, expression in ipairs({ "30 2 * * *", "*/20 * * * *", "0 0 L * *" }) do
+          local found = assert(core.cron_next(expression, zone, 1795258125, 100))
+          assert.equal(100, #found)
+          for i = 2, #found do
+            assert(found[i] > found[i - 1], zone)
+          end
+        end
+      end
+    end
+    assert(zones > 300, zones)
+  end)
+
   it("raises for what is no time or no count", function()
     for _, after in ipairs({ 0 / 0, 1 / 0, 1e18, -1e18 }) do
       assert.has_error(function() core.cron_next("* * * * *", "UTC", after) end)
