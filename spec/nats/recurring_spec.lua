@@ -279,6 +279,30 @@ describe("a scheduler", function()
     assert.equal(3, info(schedule).runs)
   end)
 
+  it("counts what a leader has run that died before it said so, however long ago", function()
+    local due = math.floor(core.now()) - 600
+    local function left_behind(id)
+      local record = {
+        v = 1, queue = queue.name, payload = { v = 1, job = "tick" }, interval = 3600, anchor = due - 3600,
+        state = "active", next_run = due, misfire = "skip", runs = 1, ["repeat"] = 3,
+      }
+      assert(client.conn:kv_put("naq_schedules", id, core.encode(record)))
+      return assert(client:schedule(id))
+    end
+    scheduler:close()
+    -- One has ended, one is on its queue, one was never sent.
+    assert(client.conn:kv_put("naq_results_7d", ("ended-%d000"):format(due), '{"state":"completed","job":"tick"}'))
+    local subject = ("naq.q.%s.normal.waits-%d000"):format(queue.name, due)
+    assert(client.conn:js_publish(subject, assert(core.payload("tick"))))
+    local runs = { [left_behind("ended")] = 2, [left_behind("waits")] = 2, [left_behind("missed")] = 1 }
+    scheduler = assert(require("naq.scheduler").new({ servers = { server.url } }))
+    for schedule, count in pairs(runs) do
+      eventually(function() return (info(schedule).next_run or 0) > core.now() end, 20, "it to be settled")
+      assert.equal(count, info(schedule).runs, schedule.id)
+    end
+    assert.same({ ("waits-%d000"):format(due) }, waiting())
+  end)
+
   it("gives one up that cannot be put on its queue, and goes on with it once it is resumed", function()
     local api = require("naq.jetstream_api")
     local stream = assert(api.call(client.conn, "STREAM.INFO", "naq_jobs"))
