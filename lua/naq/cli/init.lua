@@ -14,7 +14,7 @@ local cli = {}
 -- field of the module's table; `alias_of` says which command another name stands for.
 local COMMANDS = {
   { "worker", "serve queues: run the jobs on them", "naq.cli.worker" },
-  { "scheduler", "release delayed jobs and retries, without running any", "naq.cli.scheduler" },
+  { "scheduler", "fire schedules, delayed jobs and retries, without running any", "naq.cli.scheduler" },
   { "enqueue", "put a job on a queue", "naq.cli.enqueue" },
   { "job", "jobs: their state, their result, ending them, running them again", "naq.cli.job",
     group = { "list", "show", "result", "explain", "cancel", "retry" } },

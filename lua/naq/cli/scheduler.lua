@@ -1,14 +1,14 @@
--- `naq scheduler`: releases delayed jobs in a process of its own, until told to stop.
+-- `naq scheduler`: fires schedules and delayed jobs in a process of its own, until told to stop.
 
 local exit = require("naq.cli.exit")
 local session = require("naq.cli.session")
 
 local scheduler = {
   description = [[
-    Releases delayed jobs and retries when they are due, in a process of its own. Every `naq
-    worker` does the same beside its jobs, so this is for systems that want it apart. Any number
-    may run, in workers or by themselves: one of them leads, and when it ends or dies another
-    takes over. Runs until SIGINT or SIGTERM.]],
+    Puts the runs of schedules, delayed jobs and retries on their queues when they are due, in a
+    process of its own. Every `naq worker` does the same beside its jobs, so this is for systems
+    that want it apart. Any number may run, in workers or by themselves: one of them leads, and
+    when it ends or dies another takes over. Runs until SIGINT or SIGTERM.]],
   usage = "[-i ID] [--disable-ha]",
   options = {
     { "-i --id", "ID", doc = "its name where the leader is shown (default: host and process)" },

@@ -9,7 +9,7 @@ local workers = {
   description = [[
     Lists the live workers: where they run, which queues they serve, what they run now and when
     they were last heard of. One that has missed its heartbeats is marked stale: it is dead,
-    frozen or cut off. Below them stands the scheduler that leads: it releases delayed jobs.]],
+    frozen or cut off. Below them stands the scheduler that leads: it fires schedules and delayed jobs.]],
   example = "naq workers",
 }
 
