@@ -4,14 +4,13 @@ local cancel = require("naq.cancel")
 local config = require("naq.config")
 local core = require("naq.core")
 local dead_letter = require("naq.dead_letter")
-local errors = require("naq.errors")
 local explain = require("naq.explain")
 local id_rule = require("naq.id_rule")
-local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local jobs = require("naq.jobs")
 local leader = require("naq.leader")
 local queue = require("naq.queue")
+local queue_names = require("naq.queue_names")
 local reschedule = require("naq.reschedule")
 local results = require("naq.results")
 local workers = require("naq.workers")
@@ -274,38 +273,11 @@ function Client:workers()
   return list, message, code
 end
 
---- Names of the queues that are served, were served, or hold jobs, sorted.
+--- Names of the queues that are or were served, hold jobs, or have settings, sorted.
 ---@return string[]? names, string? message, naq.Code? code
 function Client:queues()
-  local conn, stream = self:use(2).conn, self.prefix .. "_jobs"
-  local known, accounted = {}, 0
-  local ok, message, code = jetstream_api.each_consumer(conn, stream, function(info)
-    local name = info.name:match("^(.+)_high$") or info.name:match("^(.+)_normal$")
-      or info.name:match("^(.+)_low$")
-    if name then
-      known[name] = true
-      accounted = accounted + (info.num_pending or 0) + (info.num_ack_pending or 0)
-    end
-  end)
-  local info
-  if ok then info, message, code = jetstream_api.call(conn, "STREAM.INFO", stream) end
-  if not info then
-    if code == errors.KEY_NOT_FOUND then return {} end
-    return nil, message, code
-  end
-  -- Jobs that no consumer counts stand on queues that nobody has served yet: read the subjects then.
-  if info.state.messages > accounted then
-    ok, message, code = jetstream_api.each_subject(conn, stream, self.prefix .. ".q.>", function(subject)
-      known[subject:match("([^.]+)%.[^.]+%.[^.]+$")] = true
-    end)
-    if not ok then return nil, message, code end
-  end
-  local names = {}
-  for name in pairs(known) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
+  local names, message, code = queue_names.list(self:use(2))
+  return names, message, code
 end
 
 return client

@@ -18,20 +18,31 @@ local queue_stats = {}
 ---@field paused boolean
 ---@field workers integer   live workers that serve it
 
--- Jobs of one priority: not delivered yet, and delivered but not acked. A queue that nobody has served
--- has no consumer; its messages are counted.
-local function count_priority(client, name, priority)
+-- Jobs not delivered yet, and delivered but not acked. Where nobody has served the queue it has no
+-- consumer, and its messages are counted: all together, since each count costs the server 0.1 s for a
+-- million in its stream.
+local function count_waiting(client, name)
   local stream = client.prefix .. "_jobs"
-  local consumer = ("%s.%s_%s"):format(stream, name, priority)
-  local info, message, code = jetstream_api.call(client.conn, "CONSUMER.INFO", consumer)
-  if info then return info.num_pending or 0, info.num_ack_pending or 0 end
-  if code ~= errors.KEY_NOT_FOUND then return nil, message, code end
-  local filter = ("%s.q.%s.%s.*"):format(client.prefix, name, priority)
-  local count
-  count, message, code = jetstream_api.count_subjects(client.conn, stream, filter)
-  if count then return count, 0 end
-  if code == errors.KEY_NOT_FOUND then return 0, 0 end
-  return nil, message, code
+  local waiting, given, uncounted = 0, 0, {}
+  for _, priority in ipairs(job.PRIORITIES) do
+    local consumer = ("%s.%s_%s"):format(stream, name, priority)
+    local info, message, code = jetstream_api.call(client.conn, "CONSUMER.INFO", consumer)
+    if info then
+      waiting, given = waiting + (info.num_pending or 0), given + (info.num_ack_pending or 0)
+    elseif code == errors.KEY_NOT_FOUND then
+      uncounted[#uncounted + 1] = priority
+    else
+      return nil, message, code
+    end
+  end
+  if #uncounted == #job.PRIORITIES then uncounted = { "*" } end
+  for _, priority in ipairs(uncounted) do
+    local filter = ("%s.q.%s.%s.*"):format(client.prefix, name, priority)
+    local count, message, code = jetstream_api.count_subjects(client.conn, stream, filter)
+    if not count and code ~= errors.KEY_NOT_FOUND then return nil, message, code end
+    waiting = waiting + (count or 0)
+  end
+  return waiting, given
 end
 
 -- How many of the jobs that workers were given run. The others they have fetched ahead, or given back
@@ -54,16 +65,12 @@ end
 ---@return naq.QueueStats? stats, string? message, naq.Code? code
 function queue_stats.of(client, name)
   local stats = { queue = name, pending = 0, running = 0, paused = false, workers = 0 }
-  local given = 0
-  for _, priority in ipairs(job.PRIORITIES) do
-    local pending, held, code = count_priority(client, name, priority)
-    if not pending then return nil, held, code end
-    stats.pending, given = stats.pending + pending, given + held
-  end
+  local pending, given, failure = count_waiting(client, name)
+  if not pending then return nil, given, failure end
   local now_running, message, code = count_running(client, name, given)
   if not now_running then return nil, message, code end
   stats.running = now_running
-  stats.pending = stats.pending + given - now_running
+  stats.pending = pending + given - now_running
 
   local paused
   paused, message, code = control.paused(client, name)

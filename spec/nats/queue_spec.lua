@@ -145,5 +145,20 @@ describe("queue", function()
       assert.equal(1, found[queue.name])
       assert.equal(1, found[unserved.name])
     end)
+
+    it("names those that have settings, or delayed jobs only, and no others", function()
+      local set, unset, delayed =
+        client:queue(support.fresh_name()), client:queue(support.fresh_name()), client:queue(support.fresh_name())
+      assert(set:pause())
+      assert(unset:configure({ concurrency = 1 }))
+      assert(unset:configure({ concurrency = require("naq").null }))
+      local job = assert(delayed:enqueue_in(3600, "noop"))
+      local found = {}
+      for _, name in ipairs(assert(client:queues())) do
+        found[name] = true
+      end
+      assert.same({ true, nil, true }, { found[set.name], found[unset.name], found[delayed.name] })
+      assert(job:cancel())
+    end)
   end)
 end)

@@ -60,9 +60,9 @@ end
 queue.list = {
   summary = "all queues and what is on them",
   description = [[
-    Lists every queue that a worker has served or that jobs wait on, with the number of its jobs
-    that wait, run, are delayed (retries too) and have failed for good, and of the workers that
-    serve it.]],
+    Lists every queue that a worker has served, that jobs wait on or are delayed for, or that has
+    settings, with the number of its jobs that wait, run, are delayed (retries too) and have failed
+    for good, and of the workers that serve it.]],
   example = "naq queue list",
 }
 
