@@ -3,7 +3,8 @@
  *   408 (a request expired)            gives its remaining credit back
  *   409 leadership change, max bytes   credit back, ask again
  *   409 consumer deleted, 404, 503     the consumer has to be made again: `missing`
- *   two heartbeats missed, or expiry + 1 s passed: all credit dropped, new epoch, ask again */
+ *   two heartbeats missed, or expiry + 1 s passed: all credit dropped, new epoch, ask again
+ *   a sole reader that gets nothing of what is left for 1 s: the same, and no sign of absence */
 #include "nats/pull.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ enum {
     HEARTBEAT_MS = 15000,
     SILENCE_MS = 2 * HEARTBEAT_MS + 1000,
     LATE_MS = 1000,
+    STALL_MS = 1000,
     QUIET_MS = 250,
     EMPTY_MS = 20
 };
@@ -62,7 +64,7 @@ static int64_t found_empty_at(const naq_pull *p) {
 }
 
 int64_t naq_pull_waiting(naq_pull *p, int64_t now_ms) {
-    if (p->credit > 0 && p->pending > 0 && now_ms >= found_empty_at(p)) p->pending = 0;
+    if (!p->sole && p->credit > 0 && p->pending > 0 && now_ms >= found_empty_at(p)) p->pending = 0;
     return p->pending;
 }
 
@@ -119,8 +121,20 @@ static int64_t silent_at(const naq_pull *p) {
     return silent < late ? silent : late;
 }
 
+/* It is told that there is more, has asked for it, and gets nothing. */
+static int64_t stalled_at(const naq_pull *p) {
+    if (!p->sole || p->credit == 0 || p->pending == 0) return INT64_MAX;
+    return (p->asked_ms > p->delivered_ms ? p->asked_ms : p->delivered_ms) + STALL_MS;
+}
+
 bool naq_pull_tick(naq_pull *p, int64_t now_ms) {
     (void)naq_pull_waiting(p, now_ms);
+    if (now_ms >= stalled_at(p)) { /* or what was left was deleted: once more, and that shows */
+        naq_log(NAQ_DEBUG, "consumer %s: a pull of %d stalls; asking again", p->consumer,
+                p->credit);
+        drop_credit(p);
+        return false;
+    }
     if (p->credit == 0 || now_ms < silent_at(p)) return false;
     /* Once may be a lost 408; twice in a row and nobody may be there at all. */
     bool again = ++p->silences > 1;
@@ -132,8 +146,9 @@ bool naq_pull_tick(naq_pull *p, int64_t now_ms) {
 }
 
 int64_t naq_pull_deadline(const naq_pull *p, int64_t now_ms) {
-    if (p->credit > 0 && p->pending > 0 && found_empty_at(p) > now_ms) return found_empty_at(p);
-    if (p->credit > 0) return silent_at(p);
+    if (!p->sole && p->credit > 0 && p->pending > 0 && found_empty_at(p) > now_ms)
+        return found_empty_at(p);
+    if (p->credit > 0) return silent_at(p) < stalled_at(p) ? silent_at(p) : stalled_at(p);
     return p->quiet_until_ms > now_ms ? p->quiet_until_ms : INT64_MAX;
 }
 

@@ -28,6 +28,7 @@ typedef struct naq_pull {
     int64_t quiet_until_ms; /* backing off: no request before */
     int silences;           /* deadlines missed in a row */
     int64_t span_ms;        /* how long a request lives; 0: the usual time */
+    bool sole;              /* nobody else reads: what the server says is left comes to us */
     bool gated;             /* asked by its queue's gate alone (gate.h) */
     bool missing;           /* the consumer is gone: the owner creates it again and clears this */
 } naq_pull;
@@ -41,7 +42,7 @@ void naq_pull_want(naq_pull *p, int want, int64_t now_ms);
 void naq_pull_more(naq_pull *p, int batch, int64_t now_ms);
 
 /* How many are known to wait at the server. An ask that brought nothing for a moment has shown that
- * none does, whatever the last message said: others have had them. */
+ * none does, whatever the last message said: others have had them, where there are others. */
 int64_t naq_pull_waiting(naq_pull *p, int64_t now_ms);
 
 /* A message came; pending is what its reply subject says is left. */

@@ -29,11 +29,13 @@ enum {
     ABANDONED_S = 300
 };
 
-void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, const char *prefix) {
+void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, const char *prefix,
+                      int64_t span_ms) {
     memset(b, 0, sizeof *b);
     b->loop = loop;
     b->errands = errands;
     b->prefix = prefix;
+    b->span_ms = span_ms;
     b->oldest = b->newest = INT64_MAX;
     naq_id_new(b->epoch);
 }
@@ -109,6 +111,7 @@ static void make(naq_buckets *b, naq_bucket *k, int64_t now_ms) {
     (void)snprintf(stream, sizeof stream, "%s_delayed", b->prefix);
     (void)snprintf(consumer, sizeof consumer, "b%d_%" PRId64 "_%s", index, k->number, b->epoch);
     naq_pull_init(&k->pull, b->loop, (uint16_t)index, stream, consumer);
+    k->pull.sole = true;
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DURABLE.CREATE.%s.%s", stream,
                    consumer);
     naq_buf request = {0};
@@ -185,6 +188,8 @@ static void read_on(naq_bucket *k, int64_t now_ms) {
 }
 
 static void turn_open(naq_buckets *b, naq_bucket *k, int64_t now_us, int64_t now_ms) {
+    /* Into one that is past hardly anything comes. */
+    k->pull.span_ms = now_us < (k->number + 1) * WIDTH_US ? b->span_ms : 0;
     (void)naq_pull_tick(&k->pull, now_ms);
     if (!k->pull.missing) {
         read_on(k, now_ms);
@@ -192,7 +197,7 @@ static void turn_open(naq_buckets *b, naq_bucket *k, int64_t now_us, int64_t now
         k->missing_ms = now_ms;
     }
     bool over = now_us > (k->number + 2) * WIDTH_US || k->number < b->oldest;
-    if (!over || k->held > 0 || k->read < k->wanted || now_ms < k->not_before_ms) return;
+    if (!over || k->held > 0 || now_ms < k->not_before_ms) return;
     k->not_before_ms = now_ms + CLOSE_LOOK_MS;
     char subject[320];
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.INFO.%s_delayed.%s", b->prefix,
@@ -288,6 +293,7 @@ naq_bucket *naq_buckets_delivered(naq_buckets *b, const char *reply, int64_t now
     naq_pull_delivered(&k->pull, d.pending, now_ms);
     if (k->state == NAQ_BUCKET_OPEN) read_on(k, now_ms);
     k->read++;
+    if (d.pending == 0 && k->wanted > k->read) k->wanted = k->read;
     *seq = d.stream_seq;
     return k;
 }
@@ -303,8 +309,11 @@ void naq_bucket_ack(naq_bucket *b, naq_loop *loop, uint64_t seq) {
 void naq_buckets_pull_status(naq_buckets *b, uint32_t token, int status, int64_t pending,
                              const char *text, int64_t now_ms) {
     uint16_t index = naq_pull_index(token);
-    if (index < NAQ_BUCKETS && b->all[index].state != NAQ_BUCKET_FREE)
-        naq_pull_status(&b->all[index].pull, token, status, pending, text, now_ms);
+    if (index >= NAQ_BUCKETS || b->all[index].state == NAQ_BUCKET_FREE) return;
+    naq_bucket *k = &b->all[index];
+    naq_pull_status(&k->pull, token, status, pending, text, now_ms);
+    /* Unfilled: nothing was left. Jobs that were cancelled before they were read never come. */
+    if (status == 408 && k->wanted > k->read) k->wanted = k->read;
 }
 
 void naq_buckets_unheard(naq_buckets *b, int64_t now_ms) {

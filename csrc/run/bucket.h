@@ -31,15 +31,16 @@ typedef struct naq_bucket {
     naq_pull pull;                     /* knows the consumer's name */
     char ack_head[256], ack_tail[128]; /* of an ack's subject, before and behind the sequence */
     int64_t held;                      /* its jobs that were delivered and not acked */
-    int64_t wanted, read;              /* how many it had when it was opened, and came since */
-    int64_t not_before_ms;             /* of the next try to open, or to close it */
-    int64_t missing_ms;                /* when its consumer was found gone; 0: not */
+    int64_t wanted, read;  /* how many it had when it was opened, or fewer; and came since */
+    int64_t not_before_ms; /* of the next try to open, or to close it */
+    int64_t missing_ms;    /* when its consumer was found gone; 0: not */
 } naq_bucket;
 
 typedef struct naq_buckets {
     naq_loop *loop;
     naq_errands *errands;
     const char *prefix;
+    int64_t span_ms;            /* of a request into a bucket that runs */
     char epoch[NAQ_ID_NEW + 1]; /* of this leadership: part of the consumers' names */
     naq_bucket all[NAQ_BUCKETS];
     int64_t oldest; /* not closed yet */
@@ -48,7 +49,10 @@ typedef struct naq_buckets {
     bool skipped;   /* the clock went so far ahead that some were not opened */
 } naq_buckets;
 
-void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, const char *prefix);
+/* span_ms: a request whose end the server does not tell leaves a bucket unread for a second longer
+ * than that at most. */
+void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, const char *prefix,
+                      int64_t span_ms);
 /* Read from the oldest on. */
 void naq_buckets_begin(naq_buckets *b, int64_t oldest, int64_t now_us);
 /* Open what is due to be opened, ask for more, close what is over. confirmed_ms: our lease was sure

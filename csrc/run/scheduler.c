@@ -34,7 +34,8 @@ enum {
     TTL_MS = 5000,
     AGAIN_MS = 500,   /* after a leadership that failed */
     SETTLE_MS = 1000, /* for what is under way when it stops */
-    FLUSH_MS = 1000
+    FLUSH_MS = 1000,
+    SPAN_MAX_MS = 5000
 };
 
 /* One leadership. */
@@ -160,6 +161,13 @@ static void set_loop(naq_scheduler *s, naq_loop *loop) {
     pthread_mutex_unlock(&s->mu);
 }
 
+/* Requests for what is delayed end together with every second renewal of the lease, or a moment
+ * earlier: one wake for both. */
+static int64_t span_ms(const naq_scheduler *s) {
+    int64_t span = s->leader.ttl_ms < SPAN_MAX_MS ? s->leader.ttl_ms : SPAN_MAX_MS;
+    return span - span / 50;
+}
+
 static naq_status begin_reign(naq_scheduler *s, naq_err *err) {
     reign *r = &s->reign;
     memset(r, 0, sizeof *r);
@@ -185,7 +193,7 @@ static naq_status begin_reign(naq_scheduler *s, naq_err *err) {
     if (status == NAQ_OK) status = naq_loop_watch(r->loop, r->alarm.fd, rang, s, err);
     if (status != NAQ_OK) return status;
     naq_errands_init(&r->errands, r->store);
-    naq_buckets_init(&r->buckets, r->store, &r->errands, s->prefix);
+    naq_buckets_init(&r->buckets, r->store, &r->errands, s->prefix, span_ms(s));
     naq_stragglers_init(&r->stragglers, &r->buckets, &r->errands, s->stragglers_ms);
     status =
         naq_release_open(&r->release, r->loop, r->store, &r->buckets, &r->errands, s->prefix, err);

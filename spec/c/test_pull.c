@@ -68,10 +68,35 @@ static void does_not_count_answers_to_what_it_gave_up(void) {
     CHECK(pull.credit == 100);
 }
 
+static void a_sole_reader_does_not_wait_for_what_it_was_told_of(void) {
+    begin();
+    pull.sole = true;
+    naq_pull_delivered(&pull, 50, 1500);
+    CHECK(naq_pull_deadline(&pull, 1500) == 2500);
+    CHECK(!naq_pull_tick(&pull, 2499) && pull.credit == 99);
+    CHECK(!naq_pull_tick(&pull, 2500) && pull.credit == 0);
+    naq_pull_want(&pull, 100, 2500);
+    CHECK(asked == 2 && batch == 100);
+    /* Nothing more is known to be there: no stall, and the consumer no suspect. */
+    CHECK(!naq_pull_tick(&pull, 30000) && pull.credit == 100 && pull.silences == 0);
+}
+
+static void a_short_request_is_given_up_soon_after_its_end(void) {
+    begin();
+    pull.span_ms = 5000;
+    naq_pull_more(&pull, 1, 2000);
+    CHECK(naq_pull_deadline(&pull, 2000) == 8000);
+    CHECK(!naq_pull_tick(&pull, 8000) && pull.credit == 0);
+}
+
 int main(void) {
     run("a pull is asked again after a 408", asks_again_after_a_408);
     run("a pull is asked again when its 408 is dropped", asks_again_when_the_408_is_dropped);
     run("a consumer that is silent twice is gone", takes_a_consumer_for_gone_that_is_silent_twice);
     run("answers to what was given up do not count", does_not_count_answers_to_what_it_gave_up);
+    run("a sole reader does not wait for what it was told of",
+        a_sole_reader_does_not_wait_for_what_it_was_told_of);
+    run("a short request is given up soon after its end",
+        a_short_request_is_given_up_soon_after_its_end);
     return failures > 0;
 }
