@@ -111,6 +111,7 @@ static attempt *attempt_new(const naq_conn_options *o, naq_err *err) {
     atomic_init(&c->holders, 2);
     pthread_mutex_init(&c->mu, NULL);
     pthread_mutex_init(&c->closing, NULL);
+    pthread_mutex_init(&c->telling, NULL);
     naq_events_init(&c->events);
     naq_conn_servers_public(o, c->servers, sizeof c->servers);
     pthread_mutex_init(&a->mu, NULL);

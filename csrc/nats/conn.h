@@ -122,6 +122,16 @@ bool naq_conn_dead(naq_conn *c);      /* closed for good: reconnecting was given
 int naq_conn_reconnects(naq_conn *c); /* how often it was lost and restored; not blocking */
 int64_t naq_conn_max_payload(naq_conn *c);
 
+/* Told after each reconnect, on libnats' thread: not to block. Linked in by listen, borrowed until
+ * unlisten, after which it is not called any more. */
+typedef struct naq_conn_listener {
+    void (*reconnected)(void *ctx);
+    void *ctx;
+    struct naq_conn_listener *next;
+} naq_conn_listener;
+void naq_conn_listen(naq_conn *c, naq_conn_listener *l);
+void naq_conn_unlisten(naq_conn *c, naq_conn_listener *l); /* idempotent */
+
 /* "connected", "reconnecting", "closed" ...; not blocking. */
 const char *naq_conn_state_name(naq_conn *c);
 typedef struct naq_conn_counts {

@@ -22,6 +22,7 @@ void naq_conn_let_go(naq_conn *c) {
     naq_outbox_clear(c);
     naq_events_destroy(&c->events);
     pthread_mutex_destroy(&c->closing);
+    pthread_mutex_destroy(&c->telling);
     pthread_mutex_destroy(&c->mu);
     free(c);
 }

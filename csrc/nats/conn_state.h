@@ -33,7 +33,9 @@ struct naq_conn {
     naq_events events;
 
     pthread_mutex_t closing; /* held while closing; guards the end of nc */
-    pthread_mutex_t mu;      /* guards the rest; a leaf: nothing is called while it is held */
+    pthread_mutex_t telling; /* guards listeners; held while they are told */
+    naq_conn_listener *listeners;
+    pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
     char denied[256];
     uint64_t denials;
     naq_mailbox *mailboxes; /* idle ones */

@@ -39,8 +39,28 @@ static void on_reconnected(natsConnection *nc, void *closure) {
     naq_outbox_send(c); /* from here on it is not lost any more */
     naq_graves_settle(c);
     atomic_fetch_add(&c->reconnects, 1);
+    pthread_mutex_lock(&c->telling);
+    for (naq_conn_listener *l = c->listeners; l != NULL; l = l->next)
+        l->reconnected(l->ctx);
+    pthread_mutex_unlock(&c->telling);
     naq_events_add(&c->events, NAQ_EVENT_RECONNECTED, loud(c, NAQ_INFO), "connected to %s again",
                    c->servers);
+}
+
+void naq_conn_listen(naq_conn *c, naq_conn_listener *l) {
+    pthread_mutex_lock(&c->telling);
+    l->next = c->listeners;
+    c->listeners = l;
+    pthread_mutex_unlock(&c->telling);
+}
+
+void naq_conn_unlisten(naq_conn *c, naq_conn_listener *l) {
+    pthread_mutex_lock(&c->telling);
+    naq_conn_listener **at = &c->listeners;
+    while (*at != NULL && *at != l)
+        at = &(*at)->next;
+    if (*at != NULL) *at = l->next;
+    pthread_mutex_unlock(&c->telling);
 }
 
 static void on_lame_duck(natsConnection *nc, void *closure) {

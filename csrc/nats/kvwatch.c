@@ -48,11 +48,13 @@ struct naq_kv_watch {
     char bucket[NAQ_KV_BUCKET_MAX + 1];
     char filter[NAQ_KV_KEY_MAX + 1];
     naq_kv_watch_options options;
-    pthread_mutex_t mu; /* guards sub against naq_kv_watch_end() */
+    naq_conn_listener listener;
+    pthread_mutex_t mu; /* guards sub against naq_kv_watch_end() and reconnected() */
     natsSubscription *sub;
     atomic_bool ended;
-    size_t skip;   /* bytes of "$KV.<bucket>." */
-    natsMsg *held; /* the last event's */
+    atomic_bool interrupted; /* sub was ended by reconnected() */
+    size_t skip;             /* bytes of "$KV.<bucket>." */
+    natsMsg *held;           /* the last event's */
 
     bool live;                        /* there is a consumer that delivers, as far as known */
     char consumer[96];                /* its name */
@@ -141,11 +143,32 @@ static natsSubscription *replace(naq_kv_watch *w, natsSubscription *sub) {
     return old;
 }
 
+/* On libnats' thread. What was waited for on the old connection is waited for in vain, and whoever
+ * waits need not look for that now and then. */
+static void reconnected(void *ctx) {
+    naq_kv_watch *w = ctx;
+    if (naq_conn_lost(w->c)) return;
+    pthread_mutex_lock(&w->mu);
+    if (w->sub != NULL && !atomic_load(&w->ended) && !atomic_exchange(&w->interrupted, true))
+        (void)natsSubscription_Unsubscribe(w->sub);
+    pthread_mutex_unlock(&w->mu);
+}
+
+/* Ends the wait for the next message at once, and for good. The reader may still hold it, and is
+ * waited for; see inbox.c. */
+static void end_subscription(naq_kv_watch *w) {
+    naq_err ignored;
+    natsSubscription *old = replace(w, NULL);
+    if (atomic_exchange(&w->interrupted, false) && !naq_conn_lost(w->c))
+        (void)naq_conn_flush(w->c, FLUSH_MS, &ignored);
+    naq_unsubscribe(w->c, old);
+}
+
 /* A new subscription in place of the old one. */
 static naq_status subscribe(naq_kv_watch *w, char *inbox, size_t size, naq_err *err) {
     natsInbox *fresh = NULL;
     natsSubscription *sub = NULL;
-    naq_unsubscribe(w->c, replace(w, NULL));
+    end_subscription(w);
     natsStatus s = natsInbox_Create(&fresh);
     if (s != NATS_OK) return naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
     (void)snprintf(inbox, size, "%s", fresh);
@@ -345,6 +368,8 @@ naq_status naq_kv_watch_open(naq_kv_watch **out, naq_conn *c, const char *bucket
     w->c = c;
     naq_pool_retain(c);
     pthread_mutex_init(&w->mu, NULL);
+    w->listener = (naq_conn_listener){.reconnected = reconnected, .ctx = w};
+    naq_conn_listen(c, &w->listener);
     (void)snprintf(w->bucket, sizeof w->bucket, "%s", bucket);
     (void)snprintf(w->filter, sizeof w->filter, "%s", filter);
     w->skip = strlen(bucket) + sizeof "$KV.." - 1;
@@ -383,18 +408,17 @@ static void let_go(naq_kv_watch *w) {
 void naq_kv_watch_close(naq_kv_watch *w) {
     if (w == NULL) return;
     if (naq_pool_ours(w->c)) {
-        naq_err ignored;
+        naq_conn_unlisten(w->c, &w->listener);
         remove_consumer(w);
-        /* Unsubscribed already: the reader may still hold it; see inbox.c. */
-        if (atomic_load(&w->ended) && !naq_conn_lost(w->c))
-            (void)naq_conn_flush(w->c, FLUSH_MS, &ignored);
-        naq_unsubscribe(w->c, w->sub);
+        if (atomic_load(&w->ended)) atomic_store(&w->interrupted, true);
+        end_subscription(w);
     }
     let_go(w);
 }
 
 void naq_kv_watch_drop(naq_kv_watch *w) {
     if (w == NULL) return;
+    if (naq_pool_ours(w->c)) naq_conn_unlisten(w->c, &w->listener);
     if (w->sub != NULL && naq_pool_ours(w->c)) {
         natsMsg *m = NULL;
         while (natsSubscription_NextMsg(&m, w->sub, 0) == NATS_OK)

@@ -28,6 +28,11 @@
 enum {
     WRITE_AT = 256, /* publishes buffered before a write in mid-turn */
     GRAVES = 512,   /* messages destroyed at once */
+    /* What an idle loop may keep undestroyed, so that not each heartbeat that comes wakes libnats'
+     * collector as well. */
+    IDLE_GRAVES = 32,
+    IDLE_BYTES = 64 << 10,
+    IDLE_MS = 30000,
     KEPT_BYTES = 8 << 20
 };
 
@@ -61,6 +66,8 @@ struct naq_loop {
     unsigned unsent;
     naq_msg *dead[GRAVES];
     unsigned n_dead;
+    size_t dead_bytes;
+    int64_t buried_ms; /* when the first of them was put there */
 
     void (*watch_ready)(void *ctx);
     void *watch_ctx;
@@ -137,6 +144,14 @@ static void bury_all(naq_loop *loop) {
     for (unsigned i = 0; i < loop->n_dead; i++)
         natsMsg_Destroy(loop->dead[i]);
     loop->n_dead = 0;
+    loop->dead_bytes = 0;
+}
+
+static void bury_when_worth_it(naq_loop *loop) {
+    if (loop->n_dead == 0) return;
+    if (loop->n_dead >= IDLE_GRAVES || loop->dead_bytes >= IDLE_BYTES ||
+        loop->now_ms - loop->buried_ms >= IDLE_MS)
+        bury_all(loop);
 }
 
 /* Flushing and closing wait for an answer that only a reader can get: they run on a thread of their
@@ -478,8 +493,8 @@ static bool lies_down(naq_loop *loop) {
 }
 
 static int sleep_until(naq_loop *loop, int64_t deadline_ms, struct epoll_event *e, int most) {
-    bury_all(loop);
-    if (loop->inner != NULL) bury_all(loop->inner);
+    bury_when_worth_it(loop);
+    if (loop->inner != NULL) bury_when_worth_it(loop->inner);
     int64_t left = deadline_ms - naq_mono_ms();
     bool may = lies_down(loop);
     if (loop->inner != NULL) may = lies_down(loop->inner) && may;
@@ -548,5 +563,7 @@ const char *naq_msg_header(naq_msg *m, const char *name) {
 
 void naq_loop_bury(naq_loop *loop, naq_msg *m) {
     if (loop->n_dead == GRAVES) bury_all(loop);
+    if (loop->n_dead == 0) loop->buried_ms = loop->now_ms;
+    loop->dead_bytes += naq_msg_size(m);
     loop->dead[loop->n_dead++] = m;
 }

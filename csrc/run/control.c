@@ -9,8 +9,7 @@
 #include "base/log.h"
 
 enum {
-    SLICE_MS = 4000, /* how soon a reconnect is noticed; an idle worker wakes no more often */
-    HEARTBEAT_MS = 20000,
+    HEARTBEAT_MS = 20000, /* an idle worker wakes for it, and to look whether it came */
     FIRST_MS = 30000,
     WAIT_MS = 60000,
     PAUSE_MS = 500
@@ -130,7 +129,7 @@ static void replace(naq_control *c, naq_kv_watch *watch) {
 
 static naq_status open_watch(naq_control *c, naq_err *err) {
     char bucket[96];
-    naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = HEARTBEAT_MS};
+    naq_kv_watch_options options = {.slice_ms = HEARTBEAT_MS, .heartbeat_ms = HEARTBEAT_MS};
     naq_kv_watch *watch = NULL;
     (void)snprintf(bucket, sizeof bucket, "%s_control", c->prefix);
     begin_reading(c);

@@ -22,15 +22,25 @@ enum {
 static const char KEY[] = "scheduler";
 
 static int64_t renew_every(const naq_leader *l) {
-    return l->ttl_ms * 2 / 5;
+    return l->ttl_ms / 2;
+}
+
+/* One that is not answered, or that found no leader of the bucket. */
+static int64_t repeat_after(const naq_leader *l) {
+    return l->ttl_ms / 5;
+}
+
+/* Who is awake anyway renews a little early, and need not wake once more for it. */
+static int64_t renew_slack(const naq_leader *l) {
+    return l->ttl_ms / 25;
 }
 
 static int64_t held_for(const naq_leader *l) {
-    return l->ttl_ms * 3 / 4;
+    return l->ttl_ms * 8 / 10;
 }
 
 static int64_t others_wait(const naq_leader *l) {
-    return l->ttl_ms * 9 / 10;
+    return l->ttl_ms * 19 / 20;
 }
 
 /* On libnats' thread: each write of the key passes here. Nothing is answered, above all not to the
@@ -176,10 +186,25 @@ static naq_status not_leader(const naq_leader *l, const naq_buf *value, naq_err 
                     who[0] != '\0' ? who : "another one");
 }
 
+/* The lease was seen to be renewed a moment ago: nothing need be asked. */
+static bool heard_lately(naq_leader *l, int64_t *wait_ms, naq_err *err) {
+    int64_t now = naq_mono_ms();
+    pthread_mutex_lock(&l->mu);
+    int64_t left = l->heard_ms + others_wait(l) - now;
+    bool lately = l->ear != NULL && l->heard.len > 0 && left > 0;
+    if (lately) {
+        *wait_ms = left;
+        (void)not_leader(l, &l->heard, err);
+    }
+    pthread_mutex_unlock(&l->mu);
+    return lately;
+}
+
 naq_status naq_leader_take(naq_leader *l, int64_t *wait_ms, naq_err *err) {
     *wait_ms = TROUBLE_MS;
     if (!naq_conn_up(l->conn))
         return naq_fail(err, NAQ_CONNECTION, "scheduler %s: no connection", l->id);
+    if (heard_lately(l, wait_ms, err)) return NAQ_NOT_LEADER;
     standing now = {0};
     naq_status status = NAQ_OK;
     /* A leader does not listen to itself. */
@@ -217,7 +242,7 @@ bool naq_leader_leads(const naq_leader *l, int64_t now_ms) {
 }
 
 int64_t naq_leader_deadline(const naq_leader *l) {
-    return l->sent_ms + renew_every(l);
+    return l->sent_ms + (l->unanswered ? repeat_after(l) : renew_every(l));
 }
 
 void naq_leader_confirm(naq_leader *l) {
@@ -225,7 +250,7 @@ void naq_leader_confirm(naq_leader *l) {
 }
 
 void naq_leader_tick(naq_leader *l, naq_loop *loop, int64_t now_ms) {
-    if (now_ms < naq_leader_deadline(l)) return;
+    if (now_ms < naq_leader_deadline(l) - renew_slack(l)) return;
     naq_buf value = {0};
     naq_err err;
     write_value(l, &value);
@@ -250,7 +275,7 @@ void naq_leader_answered(naq_leader *l, uint32_t token, const naq_answer *answer
         l->unanswered = false;
     } else if (answer->status == NAQ_WRONG_REVISION && (int16_t)(number - l->explained) > 0) {
         l->lost = true;
-    } /* else there is no leader of its stream just now: the next renewal, or the end of our time */
+    } /* else there is no leader of its stream just now: it is repeated until our time is over */
 }
 
 void naq_leader_resign(naq_leader *l) {

@@ -1,9 +1,9 @@
 /* leader.h -- one lease, held or not: the key `scheduler` of <prefix>_leader.
  *
- *   follower  hears each write of the key; one that stood unchanged for nine tenths of the TTL by
- *             its own monotonic clock it replaces by compare-and-set
- *   leader    rewrites it each two fifths of the TTL, and takes itself for the leader no longer
- * than three quarters of it after it sent what was stored last
+ *   follower  hears each write of the key; one that stood unchanged for 19 twentieths of the TTL
+ *             by its own monotonic clock it replaces by compare-and-set
+ *   leader    rewrites it each half of the TTL, and takes itself for the leader no longer than
+ *             four fifths of it after it sent what was stored last
  *
  * So a holder that is frozen or cut off has stopped before another begins, whatever the wall clocks
  * say. The key is removed when its holder stops: the next one begins at once.

@@ -26,8 +26,8 @@
 enum {
     MISSED_MS = 60 * 1000,
     BATCH = 512,
-    LOOK_MS = 1000,  /* how soon a clock that was set is noticed */
-    SLICE_MS = 4000, /* and a connection that was lost; nothing else wakes who has no schedules */
+    LOOK_MS = 1000,   /* how soon a clock that was set is noticed */
+    SLICE_MS = 20000, /* nothing else wakes who has no schedules */
     PAUSE_MS = 500,
     AGAIN_MS = 1000,
     AGAIN_MAX_MS = 60 * 1000,
@@ -486,7 +486,7 @@ static void follow(naq_recurring *r) {
     naq_status status = NAQ_OK;
     if (r->watch == NULL) {
         naq_kv_watch *watch = NULL;
-        naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = 5 * SLICE_MS};
+        naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = SLICE_MS};
         status = naq_kv_watch_open(&watch, r->conn, r->bucket, ">", &options, &err);
         r->began_ms = now_ms();
         if (status == NAQ_OK) replace_watch(r, watch);

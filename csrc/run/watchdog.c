@@ -4,7 +4,10 @@
 #include "base/log.h"
 #include "nats/stream.h"
 
-enum { BEYOND_HELP_MS = 60000 }; /* a second finding within this time */
+enum {
+    BEYOND_HELP_MS = 60000, /* a second finding within this time */
+    AT_REST_MS = 25000      /* until one that had nothing is looked at again: it costs wakes */
+};
 
 void naq_watchdog_note(naq_watched *w, const naq_pull *p, int64_t now_ms) {
     bool waiting = p->credit > 0;
@@ -24,13 +27,14 @@ bool naq_watchdog_look(naq_watched *w, const naq_pull *pulls, int n, naq_conn *c
     bool found = false;
     for (int i = 0; i < n; i++) {
         int64_t silent_ms = now_ms - atomic_load(&w[i].since_ms);
-        if (!atomic_load(&w[i].waiting) || silent_ms < NAQ_WATCHDOG_MS) continue;
+        bool at_rest = w[i].rest_ms > 0 && now_ms - w[i].rest_ms < AT_REST_MS;
+        if (!atomic_load(&w[i].waiting) || silent_ms < NAQ_WATCHDOG_MS || at_rest) continue;
         naq_consumer_info info;
         naq_err err;
         /* consumer names never change after open: the only field read here */
-        if (naq_consumer_look(conn, stream, pulls[i].consumer, &info, &err) != NAQ_OK ||
-            info.pending == 0)
-            continue;
+        naq_status status = naq_consumer_look(conn, stream, pulls[i].consumer, &info, &err);
+        w[i].rest_ms = status == NAQ_OK && info.pending == 0 ? now_ms : 0;
+        if (status != NAQ_OK || info.pending == 0) continue;
         bool again = w[i].found_ms > 0 && now_ms - w[i].found_ms < BEYOND_HELP_MS;
         w[i].found_ms = again ? 0 : now_ms;
         naq_log(NAQ_WARNING,

@@ -17,6 +17,7 @@ typedef struct naq_watched {
     atomic_bool waiting;   /* credit is out */
     atomic_llong since_ms; /* since when nothing came: the last delivery, or when credit went out */
     int64_t found_ms;  /* when it was last found stuck, 0: not lately; naq_watchdog_look()'s own */
+    int64_t rest_ms;   /* the same for having nothing to deliver */
     atomic_bool stuck; /* set by naq_watchdog_look(), cleared by the I/O thread that acts on it */
 } naq_watched;
 
