@@ -155,15 +155,22 @@ function runner.build(told, from, globals, marks, random)
 end
 
 -- The schedules that the files declare. Done by the state that reads them from disk, not by those which are
--- made of its snapshot.
+-- made of its snapshot. On the worker's own connection and without all that a whole client loads: most
+-- workers have no other use for either.
 local function declare(told, files)
-  local client, message, code = require("naq.client").open(told.config)
-  if not client then
+  local options = require("naq.config").connect_options(told.config)
+  options.pool_size = 1
+  local conn, message, code = core.connect(options)
+  if not conn then
     core.log("error", ("schedules were not declared: %s (%s)"):format(message, code))
     return
   end
+  local client = { conn = conn, config = told.config, prefix = told.config.queues.prefix }
+  function client.ensure_layout() -- wanted when somebody has deleted the bucket meanwhile
+    return require("naq.client").over(conn, told.config):ensure_layout()
+  end
   require("naq.schedule_declare").all(client, files.declarations, files.paths)
-  client:close()
+  conn:close()
 end
 
 --- Called once by the core. Returns the jobs by name, the function that decides about retries, the class

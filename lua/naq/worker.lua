@@ -133,6 +133,7 @@ function worker.new(given, level)
     core.log("warning", sentence)
   end
   local connect = config.connect_options(resolved)
+  collectgarbage() -- of reading the configuration: the core's tables take its place
   made, message, code = core.worker({
     connect = connect,
     runner = core.encode({
