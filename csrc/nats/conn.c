@@ -78,6 +78,7 @@ static void *connect_apart(void *arg) {
     a->status = naq_conn_dial(&a->conn->nc, a->options, o, &a->err);
     if (a->status == NAQ_OK) {
         atomic_store(&a->conn->max_payload, natsConnection_GetMaxPayload(a->conn->nc));
+        naq_conn_learn(a->conn);
     } else {
         naq_conn_let_go(a->conn); /* a connection that never was calls no "closed" */
         naq_conn_let_go(a->conn);

@@ -29,6 +29,8 @@ typedef struct naq_conn_options {
     int max_pings_out;             /* 2 */
     int64_t open_within_ms;        /* all servers together; 0: connection_timeout_ms for each */
     int pool_size;                 /* 4: connections at most with the same key, see pool.h */
+    /* More servers of the cluster, learned from it: NULL or NULL-terminated, no part of a key. */
+    const char *const *further;
     bool kept; /* naq_pool_close() leaves its key alone: what a worker stands on */
 } naq_conn_options;
 
@@ -109,6 +111,10 @@ void naq_conn_info(naq_conn *c, naq_server_info *out);
 void naq_conn_url(naq_conn *c, char *out, size_t size);
 /* The id of the server connected to, "" while there is none; not blocking. */
 void naq_conn_server_id(naq_conn *c, char *out, size_t size);
+/* The servers that the cluster told of, with those that were configured, without their secrets:
+ * NULL-terminated, for `further`; NULL when none are known. Not blocking. */
+char **naq_conn_cluster(naq_conn *c);
+void naq_conn_cluster_free(char **servers); /* NULL is fine */
 /* How many servers the cluster has; 1 when it is not one. [blocks] as naq_conn_info. */
 int naq_conn_cluster_size(naq_conn *c);
 naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *err); /* [blocks] */

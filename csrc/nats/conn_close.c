@@ -21,6 +21,7 @@ void naq_conn_let_go(naq_conn *c) {
     if (atomic_fetch_sub(&c->holders, 1) > 1) return;
     naq_outbox_clear(c);
     naq_events_destroy(&c->events);
+    naq_conn_cluster_free(c->cluster);
     pthread_mutex_destroy(&c->closing);
     pthread_mutex_destroy(&c->telling);
     pthread_mutex_destroy(&c->mu);

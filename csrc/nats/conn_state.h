@@ -43,6 +43,7 @@ struct naq_conn {
     naq_outbox outbox;      /* empty while it is not lost */
     naq_server_info known;  /* what the greeting of server known.id said */
     int cluster_size;
+    char **cluster;          /* see naq_conn_cluster() */
     naq_conn_counts counted; /* when it was last asked, and had its server */
 };
 
@@ -50,6 +51,8 @@ struct naq_conn {
 void naq_conn_let_go(naq_conn *c);
 /* conn_close.c. False when it ended before: only the first end counts. */
 bool naq_conn_end_as(naq_conn *c, naq_conn_end end);
+/* conn_cluster.c. What it knows of its cluster by now; while it is connected. */
+void naq_conn_learn(naq_conn *c);
 /* conn_watch.c. Have libnats tell c what happens to the connection made with options. */
 natsStatus naq_conn_watch(natsOptions *options, naq_conn *c);
 

@@ -36,6 +36,7 @@ static void on_disconnected(natsConnection *nc, void *closure) {
 static void on_reconnected(natsConnection *nc, void *closure) {
     naq_conn *c = closure;
     atomic_store(&c->max_payload, natsConnection_GetMaxPayload(nc));
+    naq_conn_learn(c);
     naq_outbox_send(c); /* from here on it is not lost any more */
     naq_graves_settle(c);
     atomic_fetch_add(&c->reconnects, 1);
@@ -70,6 +71,12 @@ static void on_lame_duck(natsConnection *nc, void *closure) {
     naq_conn_url(c, url, sizeof url);
     naq_events_add(&c->events, NAQ_EVENT_LAME_DUCK, loud(c, NAQ_WARNING),
                    "%s is about to shut down (lame duck mode)", url[0] != '\0' ? url : c->servers);
+}
+
+/* The cluster has got another server, or it told us only now. */
+static void on_discovered(natsConnection *nc, void *closure) {
+    (void)nc;
+    naq_conn_learn(closure);
 }
 
 /* Refused subjects come here, beside the request that then hears nothing; and consumers that are
@@ -140,6 +147,7 @@ natsStatus naq_conn_watch(natsOptions *options, naq_conn *c) {
     natsStatus s = natsOptions_SetClosedCB(options, on_closed, c);
     if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(options, on_disconnected, c);
     if (s == NATS_OK) s = natsOptions_SetReconnectedCB(options, on_reconnected, c);
+    if (s == NATS_OK) s = natsOptions_SetDiscoveredServersCB(options, on_discovered, c);
     if (s == NATS_OK) s = natsOptions_SetLameDuckModeCB(options, on_lame_duck, c);
     if (s == NATS_OK) s = natsOptions_SetErrorHandler(options, on_error, c);
     return s;

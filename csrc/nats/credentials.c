@@ -82,18 +82,20 @@ static naq_status add_server(const char *server, char url[320], char **login, na
 static naq_status set_servers(natsOptions *options, const naq_conn_options *o, char **login,
                               naq_err *err) {
     const char *const *servers = naq_conn_servers_of(o);
-    size_t n = 0;
+    size_t n = 0, all;
     while (servers[n] != NULL)
         n++;
-    char(*urls)[320] = calloc(n, sizeof *urls);
-    const char **list = calloc(n, sizeof *list);
+    for (all = n; o->further != NULL && o->further[all - n] != NULL;)
+        all++;
+    char(*urls)[320] = calloc(all, sizeof *urls);
+    const char **list = calloc(all, sizeof *list);
     naq_status status = NAQ_OK;
     natsStatus s = urls != NULL && list != NULL ? NATS_OK : NATS_NO_MEMORY;
-    for (size_t i = 0; s == NATS_OK && status == NAQ_OK && i < n; i++) {
+    for (size_t i = 0; s == NATS_OK && status == NAQ_OK && i < all; i++) {
         list[i] = urls[i];
-        status = add_server(servers[i], urls[i], login, err);
+        status = add_server(i < n ? servers[i] : o->further[i - n], urls[i], login, err);
     }
-    if (s == NATS_OK && status == NAQ_OK) s = natsOptions_SetServers(options, list, (int)n);
+    if (s == NATS_OK && status == NAQ_OK) s = natsOptions_SetServers(options, list, (int)all);
     if (s != NATS_OK) status = naq_from_nats(err, s, 0, "servers");
     free(list);
     free(urls);

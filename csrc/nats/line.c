@@ -118,6 +118,7 @@ static bool pause_unless_closing(naq_lines *lines, int64_t ms) {
 
 static int server_count(const naq_lines *lines) {
     int n = 0;
+    if (lines->learned > 0) return lines->learned;
     for (const char *const *s = naq_conn_servers_of(naq_conn_settings_peek(lines->settings));
          *s != NULL; s++)
         n++;
@@ -183,7 +184,8 @@ static void learn_servers(naq_lines *lines, naq_line *lost) {
     char **servers = NULL;
     int n = 0;
     if (natsConnection_GetServers(lost->nc, &servers, &n) != NATS_OK) return;
-    if (n > 0) (void)natsOptions_SetServers(lines->options, (const char **)servers, n);
+    if (n > 0 && natsOptions_SetServers(lines->options, (const char **)servers, n) == NATS_OK)
+        lines->learned = n;
     for (int i = 0; i < n; i++)
         naq_secret_free(servers[i]);
     free(servers);

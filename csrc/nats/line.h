@@ -30,6 +30,7 @@ typedef struct naq_line {
 struct naq_lines {
     naq_conn_settings *settings;
     natsOptions *options; /* used by one dial at a time */
+    int learned;          /* how many servers they have since the cluster told of them */
     int epoll_fd;
     uint32_t event; /* what epoll says for a socket */
     void (*wake)(naq_lines *lines);

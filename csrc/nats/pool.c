@@ -193,13 +193,26 @@ static entry *choose_locked(pool_key *k, const naq_conn_options *o, entry **gone
 
 static void close_at_exit(void);
 
+/* What the connections that there are know of their cluster. */
+static char **cluster_locked(const pool_key *k) {
+    for (entry *e = k->entries; e != NULL; e = e->next) {
+        char **servers = e->state == OPEN ? naq_conn_cluster(e->conn) : NULL;
+        if (servers != NULL) return servers;
+    }
+    return NULL;
+}
+
 /* With the lock held, which it lets go of meanwhile. */
 static naq_status open_locked(entry *e, naq_err *err) {
     naq_pool_stats *sum = &e->key->sum; /* stays: a key with an entry is not forgotten */
+    naq_conn_options o = *naq_conn_settings_peek(e->settings);
+    char **further = cluster_locked(e->key);
     pthread_mutex_unlock(&mu);
+    o.further = (const char *const *)further;
     naq_conn *conn = NULL;
     int64_t begun = naq_wall_us();
-    naq_status status = naq_conn_open(&conn, naq_conn_settings_peek(e->settings), err);
+    naq_status status = naq_conn_open(&conn, &o, err);
+    naq_conn_cluster_free(further);
     int64_t took = naq_wall_us() - begun;
     if (status == NAQ_OK)
         naq_log(NAQ_DEBUG, "nats: opened a connection to %s in %.1f ms", sum->servers,

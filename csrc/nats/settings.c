@@ -61,6 +61,7 @@ naq_conn_settings *naq_conn_settings_new(const naq_conn_options *o) {
     naq_conn_settings *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->options = *o;
+    s->options.further = NULL;
     size_t n = 0;
     while (naq_conn_servers_of(o)[n] != NULL)
         n++;

@@ -184,11 +184,14 @@ static naq_status begin_reign(naq_scheduler *s, naq_err *err) {
     /* By its own end at the latest, a lease that we cannot use is another's. */
     naq_conn_options o = *naq_conn_settings_peek(s->settings);
     o.open_within_ms = s->leader.ttl_ms / 2;
+    char **further = naq_conn_cluster(s->conn);
+    o.further = (const char *const *)further;
     naq_status status = naq_loop_open(&r->loop, &o, &handlers, err);
     o.open_within_ms -= naq_mono_ms() - r->begun_ms;
     if (o.open_within_ms < 1) o.open_within_ms = 1;
     if (status == NAQ_OK) status = naq_loop_open(&r->store, &o, &handlers, err);
     if (status == NAQ_OK) status = naq_loop_join(r->loop, r->store, err);
+    naq_conn_cluster_free(further);
     if (status == NAQ_OK) status = naq_alarm_open(&r->alarm, err);
     if (status == NAQ_OK) status = naq_loop_watch(r->loop, r->alarm.fd, rang, s, err);
     if (status != NAQ_OK) return status;

@@ -2,34 +2,16 @@
 
 local naq = require("naq")
 local core = require("naq.core")
-local support = require("spec.support")
-local eventually, nats = support.eventually, support.nats
+local cluster = require("spec.support.cluster")
+local eventually = require("spec.support").eventually
 
 describe("a bucket on three servers", function()
-  local servers, urls, conn, kv = {}, {}, nil, nil
-
-  local function free_port()
-    local low, high = (os.getenv("NAQ_SPEC_PORTS") or ""):match("^(%d+)%-(%d+)$")
-    return assert(core.free_port(tonumber(low), tonumber(high)))
-  end
+  local three, servers, conn, kv
 
   setup(function()
-    local ports, routes = {}, {}
-    for i = 1, 3 do
-      repeat
-        ports[i] = free_port()
-      until ports[i] ~= ports[i - 1] and ports[i] ~= ports[i - 2]
-      routes[i] = ("nats://127.0.0.1:%d"):format(ports[i])
-    end
-    for i = 1, 3 do
-      local cluster = ('cluster { name: c, listen: "127.0.0.1:%d", routes: [%s] }'):format(
-        ports[i],
-        table.concat(routes, ", ")
-      )
-      servers[i] = nats.start({ name = "n" .. i, config = { cluster } })
-      urls[i] = servers[i].url
-    end
-    conn = assert(naq.connection({ servers = urls }))
+    three = cluster.start()
+    servers = three.servers
+    conn = assert(naq.connection({ servers = three.urls }))
     kv = eventually(function()
       local opened, message = conn:jetstream():kv("replicated")
       return opened, message
@@ -38,9 +20,7 @@ describe("a bucket on three servers", function()
 
   teardown(function()
     conn:close()
-    for i = 1, 3 do
-      servers[i]:stop()
-    end
+    three:stop()
   end)
 
   it("has three replicas and asks the leader", function()
