@@ -162,8 +162,13 @@ static naq_permit decide(naq_attempt *a, bool claim, const standing *s) {
         naq_slots_alone(a->at->slots);
         a->alone = true;
     }
-    if (write_claim(a, starts + 1, &err) != NAQ_OK)
+    if (write_claim(a, starts + 1, &err) != NAQ_OK) {
+        /* Somebody was faster. A cancel is the end of it, and leaves the message to whoever had it;
+         * of another worker the lease tells. */
+        if (err.status == NAQ_WRONG_REVISION && naq_claim_look(a) == NAQ_PERMIT_DROP)
+            return NAQ_PERMIT_DROP;
         return leave(a, "its claim was not written", &err);
+    }
     if (naq_letterbox_take(a, a->old_letter, &err) != NAQ_OK)
         return leave(a, "the dead letter of an earlier start stays", &err);
     a->old_letter = 0;
