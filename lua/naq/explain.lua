@@ -34,6 +34,7 @@ local LEASE_SECONDS = 8
 ---@field live naq.WorkerInfo[]     workers whose record is fresh, those of them that serve the queue, and
 ---@field serving naq.WorkerInfo[]  those that do and take no more jobs
 ---@field leaving naq.WorkerInfo[]
+---@field mute naq.WorkerInfo[]     and those that do and do not answer
 ---@field stale naq.WorkerInfo[]
 ---@field silent table<string, boolean>  live ones that do not answer
 ---@field running integer           jobs of the queue that run
@@ -74,7 +75,7 @@ local function ask(self)
   local client, queue = self.client, self.found.queue
   local list, message, code = workers.list(client)
   if not list then return nil, message, code end
-  self.live, self.serving, self.leaving, self.stale, self.silent = {}, {}, {}, {}, {}
+  self.live, self.serving, self.leaving, self.mute, self.stale, self.silent = {}, {}, {}, {}, {}, {}
   self.running, self.busy = 0, 0
   local taking = {}
   for _, worker in ipairs(list) do
@@ -102,25 +103,28 @@ local function ask(self)
       end
     end
   end
+  -- Dead, frozen or cut off since its last heartbeat: whoever of them had it, they take no more.
+  for i = #self.serving, 1, -1 do
+    if self.silent[self.serving[i].id] then table.insert(self.mute, table.remove(self.serving, i)) end
+  end
   return true
 end
 
 -- Why nobody takes its jobs.
 local function look_for_worker(self)
   local queue = self.found.queue
+  local function told(message, ...) add(self, "NO_WORKER", { queue = queue }, message, queue, ...) end
   if self.leaving[1] then
-    add(self, "NO_WORKER", { queue = queue }, "no worker takes jobs of queue %s: %s takes no more", queue,
-      self.leaving[1].id)
-    return
+    return told("no worker takes jobs of queue %s: %s takes no more", self.leaving[1].id)
+  elseif self.mute[1] then
+    return told("no worker that answers serves queue %s: %s does not", self.mute[1].id)
   end
   for _, worker in ipairs(self.stale) do
     if serves(worker, queue) then
-      add(self, "NO_WORKER", { queue = queue },
-        "no live worker serves queue %s; %s has not been heard of for a while", queue, worker.id)
-      return
+      return told("no live worker serves queue %s; %s has not been heard of for a while", worker.id)
     end
   end
-  add(self, "NO_WORKER", { queue = queue }, "no worker serves queue %s", queue)
+  told("no worker serves queue %s")
 end
 
 -- What holds for the queue as a whole.
