@@ -137,6 +137,10 @@ function JobFiles:_load_all(files, dirs)
       self:_load(dir .. "/" .. path, (path:gsub("%.lua$", ""):gsub("/", ".")))
     end
   end
+  -- Files below a directory may be modules of the jobs, and need not be jobs themselves. One has to be.
+  if #dirs > 0 and not next(self.jobs) and #self.hooks == 0 and #self.declarations == 0 then
+    error(("%s: no file below it returns a function or calls naq.job(...)"):format(table.concat(dirs, ", ")), 0)
+  end
 end
 
 return job_files

@@ -58,6 +58,8 @@ describe("naq worker at its start", function()
   it("names the file that is not there, and the one that defines nothing", function()
     assert.matches("nowhere.lua: No such file", refused("--jobs", dir .. "/nowhere.lua"), 1, true)
     assert.matches("empty.lua: defines no job", refused("--jobs", write("empty.lua", "")), 1, true)
+    write("module.lua", "return {}\n") -- below a directory that is fine, beside a job
+    assert.matches(dir .. ": no file below it returns a function", refused("-m", dir), 1, true)
   end)
 
   it("names both places of a name that is there twice", function()
