@@ -139,7 +139,8 @@ function JobFiles:_load_all(files, dirs)
   end
   -- Files below a directory may be modules of the jobs, and need not be jobs themselves. One has to be.
   if #dirs > 0 and not next(self.jobs) and #self.hooks == 0 and #self.declarations == 0 then
-    error(("%s: no file below it returns a function or calls naq.job(...)"):format(table.concat(dirs, ", ")), 0)
+    local all = table.concat(dirs, ", ")
+    error(("%s: no file below it returns a function or calls naq.job(...)"):format(all), 0)
   end
 end
 
