@@ -47,7 +47,7 @@ describe("nats-server killed with SIGKILL", function()
     end
 
     for _, producer in ipairs(producers) do
-      assert.same({ "exited", 0 }, { producer:wait(60) }, producer:log())
+      producer:ends(0, 60)
     end
     local ids = {}
     for _, file in ipairs(files) do

@@ -75,7 +75,7 @@ describe("a worker made quiet", function()
     worker:signal("TSTP")
     says(worker, "quiet")
     worker:term()
-    assert.same({ "exited", 0 }, { worker:wait(5) })
+    worker:ends(0, 5)
     assert.same({}, assert(client:workers()))
   end)
 

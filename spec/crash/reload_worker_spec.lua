@@ -178,7 +178,7 @@ naq.job("spin", { timeout = 0.05, max_retries = 0 }, function() while true do lo
     end
     assert.same({ times + 1, times + 1 }, version())
     worker:term()
-    assert.same({ "exited", 0 }, { worker:wait(10) })
+    worker:ends(0, 10)
     assert.is_true(next(versions) ~= nil)
   end)
 
@@ -192,6 +192,6 @@ naq.job("spin", { timeout = 0.05, max_retries = 0 }, function() while true do lo
       assert.same({ 1, 1 }, version())
     end
     worker:term()
-    assert.same({ "exited", 0 }, { worker:wait(10) })
+    worker:ends(0, 10)
   end)
 end)

@@ -34,7 +34,7 @@ describe("moving a job", function()
       movers[i] = support.process.start(command)
     end
     for _, mover in ipairs(movers) do
-      assert.same({ "exited", 0 }, { mover:wait(60) }, mover:log())
+      mover:ends(0, 60)
       local moved, refused = mover:stdout():match("(%d+)%s+(%d+)")
       assert(tonumber(moved) > 20 and tonumber(refused) > 20, mover:stdout())
     end

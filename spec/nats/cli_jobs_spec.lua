@@ -246,7 +246,7 @@ describe("the naq command with a worker", function()
         return out:find(name, 1, true)
       end, 10, "the worker to be listed")
       process:term()
-      assert.same({ "exited", 0 }, { process:wait(10) })
+      process:ends(0, 10)
       process:stop()
     end)
 

@@ -50,7 +50,7 @@ describe("naq server", function()
       server = launch("--json")
       local pid = core.decode(server:stdout()).pid
       assert(core.kill(server.pid, signal))
-      assert.same({ "exited", 0 }, { server:wait(20) })
+      server:ends(0, 20)
       assert.is_nil((core.kill(pid, 0)))
       server:stop()
     end

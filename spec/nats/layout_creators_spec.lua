@@ -17,7 +17,7 @@ describe("the layout", function()
       started[i] = support.process.start({ "enqueue", "noop", "-u", server.url })
     end
     for _, one in ipairs(started) do
-      assert.same({ "exited", 0 }, { one:wait(30) }, one:log())
+      one:ends(0, 30)
     end
     local client = server:client()
     assert.equal(CREATORS, client:queue("default"):stats().pending)

@@ -215,7 +215,7 @@ describe("limits of an attempt", function()
     end
     local jobs = assert(target:enqueue_many(entries))
     local many = start({ queues = { target.name }, threads = 3, args = { "--burst" }, level = "error" })
-    assert.same({ "exited", 0 }, { many:wait(FULL and 900 or 200) })
+    many:ends(0, FULL and 900 or 200)
     local ends = {}
     for _, job in ipairs(jobs) do
       local record = ended(job)

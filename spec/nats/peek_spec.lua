@@ -150,7 +150,7 @@ describe("the jobs that wait on a queue", function()
     assert.is_true(queue:delete(ids[1]))
     assert.is_true(queue:delete(ids[2]))
     worker:term()
-    assert.same({ "exited", 0 }, { worker:wait(20) })
+    worker:ends(0, 20)
     assert.is_true(queue:delete(ids[3])) -- and when nobody is there any more
     assert.same({}, assert(queue:peek()))
     assert.is_nil((client:job(ids[1]):status()))

@@ -354,7 +354,7 @@ describe("a scheduler", function()
       both[i] = support.process.start({ "run", "-u", server.url, program, "counted", times })
     end
     for _, one in ipairs(both) do
-      assert.same({ "exited", 0 }, { one:wait(60) }, one:log())
+      one:ends(0, 60)
     end
     assert.equal(2 * times, info(schedule).args.n) -- no change was lost
     assert(schedule:pause())

@@ -108,12 +108,19 @@ function Process:wait(seconds)
   return self.state, self.code
 end
 
+--- Fails, with its log, unless it ends by itself with that status.
+function Process:ends(status, seconds)
+  local state, code = self:wait(seconds)
+  if state == "exited" and code == status then return end
+  local what = state == "running" and "still runs" or ("%s with %s"):format(state, code)
+  error(("process %d %s, not with %d\n%s"):format(self.pid, what, status, self:log()), 2)
+end
+
 --- End it in order: its scheduler gives its lease back, so that the next one need not wait for the
 --- lease's end. Forgets its files.
-function Process:finish(seconds)
+function Process:finish()
   self:term()
-  local state, status = self:wait(seconds or 20)
-  if state ~= "exited" or status ~= 0 then error(("it %s with %s\n%s"):format(state, status, self:log()), 2) end
+  self:ends(0, 20)
   self:stop()
 end
 

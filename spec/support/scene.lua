@@ -12,6 +12,7 @@ local trail = require("spec.support.trail")
 ---@field server table
 ---@field client naq.Client
 ---@field queue naq.Queue
+---@field workers table[]
 ---@field side table  what the jobs leave behind; see trail.lua
 local Scene = {}
 Scene.__index = Scene
@@ -29,6 +30,7 @@ function Scene:begin(server_options)
   assert(self.client:ensure_layout())
   self.queue = self.client:queue(nats.fresh_name())
   self.side = trail.new()
+  self.workers = {}
   return self.client, self.queue, self.side, self.server
 end
 
@@ -50,7 +52,18 @@ function Scene:worker(options)
   for k, v in pairs(options or {}) do
     all[k] = v
   end
-  return process.start_worker(all)
+  local worker = process.start_worker(all)
+  table.insert(self.workers, worker)
+  return worker
+end
+
+--- What its workers have logged, for a failure to tell.
+function Scene:logs()
+  local logs = {}
+  for i, worker in ipairs(self.workers) do
+    logs[i] = worker:log()
+  end
+  return table.concat(logs)
 end
 
 --- Enqueue so many, entry(i) = { name, args, opts }.
