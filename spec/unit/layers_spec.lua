@@ -51,7 +51,7 @@ local LUA_ROWS = {
   { "connections" },
   { "workers", "control", "guess", "leader" },
   { "lookup", "running" },
-  { "details", "queue_names", "queue_stats", "schedule", "waiting", "withdraw" },
+  { "details", "explain_queue", "queue_names", "queue_stats", "schedule", "waiting", "withdraw" },
   { "cancel", "explain", "jobs", "queue", "reschedule", "results", "revive" },
   { "dead_letter", "scheduled", "scheduler", "worker" },
   { "client" },
