@@ -58,9 +58,9 @@ local Marks = {}
 Marks.__index = Marks
 
 --- What the jobs have said so far, read on with :follow(): runs[run] = {id =, attempt =, pid =, event = the latest
---- one of it}, of[id] = its runs in the order in which they began.
+--- one of it}, of[id] = its runs in the order in which they began, pids[pid] = that it began some.
 function torture.marks(side)
-  return setmetatable({ path = side.path, runs = {}, of = {}, begun = 0, rest = "" }, Marks)
+  return setmetatable({ path = side.path, runs = {}, of = {}, pids = {}, begun = 0, rest = "" }, Marks)
 end
 
 function Marks:_line(line)
@@ -75,6 +75,7 @@ function Marks:_line(line)
   end
   local began = { id = id, attempt = tonumber(attempt), pid = tonumber(pid), event = event }
   self.runs[run] = began
+  self.pids[began.pid] = true
   table.insert(self.of[id], began)
   self.latest = id
 end
