@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
@@ -355,9 +356,12 @@ naq_status naq_bulk_push(naq_bulk *b, uint32_t index, const char *subject, const
                          const naq_header *headers, size_t n_headers, const void *data, size_t len,
                          naq_err *err) {
     if (++b->since_read >= READ_EVERY) pump(b, 0);
-    while (b->fatal == NAQ_OK &&
-           (naq_bulk_in_flight(b) >= b->window || (b->bytes > 0 && b->bytes + len > WINDOW_BYTES)))
+    while (b->fatal == NAQ_OK && (naq_bulk_in_flight(b) >= b->window ||
+                                  (b->bytes > 0 && b->bytes + len > WINDOW_BYTES))) {
+        if (naq_patience_over())
+            return naq_fail(err, NAQ_TIMEOUT, "publishing: stopped before all was sent");
         pump(b, TICK_MS);
+    }
     if (b->fatal != NAQ_OK) {
         *err = b->why;
         return b->fatal;
@@ -401,14 +405,17 @@ bool naq_bulk_wait(naq_bulk *b, int64_t timeout_ms) {
     int64_t end = naq_mono_ms() + timeout_ms;
     while (naq_bulk_in_flight(b) > 0) {
         pump(b, TICK_MS);
-        if (b->now_ms >= end) break;
+        if (b->now_ms >= end || naq_patience_over()) break;
     }
     return naq_bulk_in_flight(b) == 0;
 }
 
 naq_status naq_bulk_finish(naq_bulk *b, naq_err *err) {
-    while (naq_bulk_in_flight(b) > 0)
+    while (naq_bulk_in_flight(b) > 0) {
+        if (naq_patience_over())
+            return naq_fail(err, NAQ_TIMEOUT, "publishing: stopped before all was acked");
         pump(b, TICK_MS);
+    }
     if (b->fatal == NAQ_OK) return NAQ_OK;
     *err = b->why;
     return b->fatal;

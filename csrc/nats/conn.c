@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "base/thread.h"
 #include "nats/conn_state.h"
 #include "nats/diagnose.h"
@@ -151,16 +152,17 @@ naq_status naq_conn_open(naq_conn **out, const naq_conn_options *o, naq_err *err
     }
 
     int64_t limit = limit_ms(o);
-    struct timespec until = naq_cond_deadline(limit);
+    int64_t end = naq_mono_ms() + limit;
     a->apart = true;
     if (!naq_thread_apart(connect_apart, a)) {
         a->apart = false;
         (void)connect_apart(a);
     }
     pthread_mutex_lock(&a->mu);
-    int over = 0;
-    while (!a->done && over == 0)
-        over = pthread_cond_timedwait(&a->ended, &a->mu, &until);
+    for (int64_t left = limit; !a->done && left > 0; left = naq_patience_left(end)) {
+        struct timespec until = naq_cond_deadline(naq_patience_slice(left));
+        (void)pthread_cond_timedwait(&a->ended, &a->mu, &until);
+    }
     a->abandoned = !a->done;
     bool abandoned = a->abandoned;
     pthread_mutex_unlock(&a->mu);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/conn_state.h"
 
 void naq_conn_quiet(naq_conn *c, bool quiet) {
@@ -115,8 +116,8 @@ int64_t naq_conn_await(naq_conn *c, int64_t ms) {
     while (left > 0) {
         uint64_t seen = naq_events_last(&c->events);
         if (!naq_conn_lost(c) || atomic_load(&c->end) != NAQ_CONN_OPEN) return left;
-        (void)naq_events_wait(&c->events, seen, left);
-        left = end - naq_mono_ms();
+        (void)naq_events_wait(&c->events, seen, naq_patience_slice(left));
+        left = naq_patience_left(end);
     }
     return 0;
 }

@@ -6,6 +6,10 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
+#include "base/thread.h"
+
+enum { LONGEST_MS = 3600 * 1000 };
 
 typedef struct entry {
     struct entry *next;
@@ -136,14 +140,13 @@ void naq_dispatcher_wake(naq_dispatcher *d) {
 
 size_t naq_dispatcher_wait(naq_dispatcher *d, int64_t timeout_ms) {
     int64_t end = naq_mono_ms() + timeout_ms;
-    struct timespec until = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
     pthread_mutex_lock(&d->mu);
-    int timed_out = timeout_ms == 0;
-    while (d->n == 0 && !d->woken && !timed_out) {
-        if (timeout_ms < 0)
-            pthread_cond_wait(&d->filled, &d->mu);
-        else
-            timed_out = pthread_cond_timedwait(&d->filled, &d->mu, &until) != 0;
+    while (d->n == 0 && !d->woken) {
+        int64_t left = naq_patience_left(timeout_ms < 0 ? INT64_MAX : end);
+        if (left <= 0) break;
+        int64_t slice = naq_patience_slice(left < LONGEST_MS ? left : LONGEST_MS);
+        struct timespec until = naq_cond_deadline(slice);
+        (void)pthread_cond_timedwait(&d->filled, &d->mu, &until);
     }
     d->woken = false;
     size_t n = d->n;

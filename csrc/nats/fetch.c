@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
 #include "nats/pool.h"
@@ -227,10 +228,11 @@ naq_status naq_fetch(naq_fetcher *f, int n, int64_t timeout_ms, naq_msg **out, i
         take(&t, m);
     natsStatus s = NATS_OK;
     while (t.got < n && !t.done && t.refused == NAQ_OK) {
-        int64_t left = t.end_ms - naq_mono_ms();
+        int64_t left = naq_patience_left(t.end_ms);
         if (left <= 0 || (t.got > 0 && !t.asked && s != NATS_OK)) break;
         if (!t.asked && naq_conn_up(f->conn)) ask(&t);
-        s = natsSubscription_NextMsg(&m, f->sub, left < LOOK_MS ? left : LOOK_MS);
+        s = natsSubscription_NextMsg(&m, f->sub,
+                                     naq_patience_slice(left < LOOK_MS ? left : LOOK_MS));
         if (s == NATS_OK) {
             take(&t, m);
         } else if (s == NATS_TIMEOUT) {

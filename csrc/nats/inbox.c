@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/nstatus.h"
 
 enum { FLUSH_MS = 2000, LOOK_MS = 100 };
@@ -154,14 +155,14 @@ naq_status naq_ask_all(naq_conn *c, naq_ask *asks, size_t n, int64_t timeout_ms,
     size_t left = n;
     bool denied = false;
     while (s == NATS_OK && left > 0 && !denied) {
-        int64_t rest = end - naq_mono_ms();
+        int64_t rest = naq_patience_left(end);
         natsMsg *m = NULL;
         if (rest <= 0) {
             s = NATS_TIMEOUT;
             break;
         }
         /* Answers NATS_NO_RESPONDERS when the server says that nobody listens (503). */
-        s = natsSubscription_NextMsg(&m, sub, rest < LOOK_MS ? rest : LOOK_MS);
+        s = natsSubscription_NextMsg(&m, sub, naq_patience_slice(rest < LOOK_MS ? rest : LOOK_MS));
         if (s == NATS_TIMEOUT) {
             s = broke(c, &w) ? NATS_CONNECTION_DISCONNECTED : NATS_OK;
             (void)first_missing(c, asks, n, mark, err, &denied);
@@ -220,11 +221,11 @@ naq_status naq_ask_many(naq_conn *c, const char *subject, const void *data, size
     }
     naq_status status = NAQ_OK;
     for (bool more = true; s == NATS_OK && more;) {
-        int64_t rest = end - naq_mono_ms();
+        int64_t rest = naq_patience_left(end);
+        int64_t slice = naq_patience_slice(rest < LOOK_MS ? rest : LOOK_MS);
         natsMsg *m = NULL;
-        s = rest > 0 ? natsSubscription_NextMsg(&m, sub, rest < LOOK_MS ? rest : LOOK_MS)
-                     : NATS_TIMEOUT;
-        if (s == NATS_TIMEOUT && rest > LOOK_MS && !naq_conn_denied(c, mark, subject, err)) {
+        s = rest > 0 ? natsSubscription_NextMsg(&m, sub, slice) : NATS_TIMEOUT;
+        if (s == NATS_TIMEOUT && rest > slice && !naq_conn_denied(c, mark, subject, err)) {
             s = broke(c, &w) ? NATS_CONNECTION_DISCONNECTED : NATS_OK;
             continue;
         }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/kv.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
@@ -72,7 +73,7 @@ bool naq_kv_again(naq_kv_patience *p, naq_conn *c, naq_status status) {
     bool again = ((status == NAQ_TIMEOUT || status == NAQ_CONNECTION) && !naq_conn_dead(c) &&
                   spent + p->pause_ms < p->within_ms) ||
                  (status == NAQ_NO_JETSTREAM && spent < NAQ_KV_NOBODY_MS && spent < p->within_ms);
-    if (!again) return false;
+    if (!again || naq_patience_over()) return false;
     struct timespec t = {.tv_sec = p->pause_ms / 1000, .tv_nsec = p->pause_ms % 1000 * 1000000};
     (void)nanosleep(&t, NULL);
     p->pause_ms = p->pause_ms * 2 > LAST_PAUSE_MS ? LAST_PAUSE_MS : p->pause_ms * 2;

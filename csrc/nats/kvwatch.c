@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/delivery.h"
 #include "nats/inbox.h"
 #include "nats/kv.h"
@@ -337,7 +338,8 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
         if (must_start(w))
             status = start_again(w, rest, err);
         else
-            s = natsSubscription_NextMsg(&m, w->sub, rest < slice ? rest : slice);
+            s = natsSubscription_NextMsg(&m, w->sub,
+                                         naq_patience_slice(rest < slice ? rest : slice));
         if (s == NATS_OK) {
             if (take(w, m, event)) return NAQ_OK;
             natsMsg_Destroy(m);
@@ -348,7 +350,7 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
         } else {
             w->live = false; /* the buffer overflowed, or the connection is being replaced */
         }
-        rest = end - naq_mono_ms();
+        rest = naq_patience_left(end);
         if (rest < 0) rest = 0;
         bool more = s == NATS_OK || w->tell_reset || w->tell_up_to_date;
         if (status == NAQ_OK && rest == 0 && !more)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
 
@@ -129,7 +130,8 @@ natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t t
     *sent = true;
     for (int64_t rest = wait_ms; rest > 0;) {
         uint32_t got;
-        s = naq_mailbox_next(box, rest < LOOK_MS ? rest : LOOK_MS, answer, &got);
+        int64_t slice = naq_patience_slice(rest < LOOK_MS ? rest : LOOK_MS);
+        s = naq_mailbox_next(box, slice, answer, &got);
         if (s == NATS_OK && got == token) return s;
         if (s == NATS_OK) { /* an answer to what was given up */
             natsMsg_Destroy(*answer);
@@ -141,9 +143,8 @@ natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t t
             return NATS_NOT_PERMITTED;
         if (!naq_conn_up(c) || naq_conn_reconnects(c) != reconnects)
             return NATS_CONNECTION_DISCONNECTED;
-        int64_t now = naq_mono_ms();
-        if (end == 0) end = now + wait_ms - LOOK_MS;
-        rest = end - now;
+        if (end == 0) end = naq_mono_ms() + wait_ms - slice;
+        rest = naq_patience_left(end);
     }
     return NATS_TIMEOUT;
 }

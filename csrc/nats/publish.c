@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
@@ -106,7 +107,7 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, bool 
         } else {
             may_be_ours = may_be_ours || sent;
         }
-        left = deadline - naq_mono_ms();
+        left = naq_patience_left(deadline);
         if (left <= 0) break;
         if (s == NATS_TIMEOUT) { /* that was pause enough */
             wait_ms = smaller(wait_ms * 2, ATTEMPT_MAX_MS);

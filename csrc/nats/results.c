@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/patience.h"
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
@@ -253,12 +254,12 @@ static naq_status wait_for(naq_conn *c, const char *prefix, const char *id, int6
             next_look = now + pause;
             pause = pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;
         }
-        if (now >= end)
+        if (naq_patience_left(end) <= 0)
             return naq_fail(err, NAQ_TIMEOUT, "job %s has not ended in %lld ms", id,
                             (long long)timeout_ms);
         int64_t rest = end - now < next_look - now ? end - now : next_look - now;
         bool written;
-        doze(w, rest < SLICE_MS ? rest : SLICE_MS, out, &written);
+        doze(w, naq_patience_slice(rest < SLICE_MS ? rest : SLICE_MS), out, &written);
         if (out->len > before) return NAQ_OK;
         if (written || naq_conn_reconnects(c) != reconnects) {
             reconnects = naq_conn_reconnects(c);

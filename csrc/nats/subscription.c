@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "nats/events.h"
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
@@ -194,15 +195,16 @@ static naq_status ended(naq_sub *s, natsStatus status, naq_err *err) {
 naq_status naq_sub_next(naq_sub *s, int64_t timeout_ms, naq_msg **m, naq_err *err) {
     int64_t end = naq_mono_ms() + timeout_ms;
     for (;;) {
-        int64_t left = timeout_ms < 0 ? LOOK_MS : end - naq_mono_ms();
+        int64_t left = naq_patience_left(timeout_ms < 0 ? INT64_MAX : end);
         if (left < 0) left = 0;
-        natsStatus status = natsSubscription_NextMsg(m, s->sub, left < LOOK_MS ? left : LOOK_MS);
+        int64_t slice = naq_patience_slice(left < LOOK_MS ? left : LOOK_MS);
+        natsStatus status = natsSubscription_NextMsg(m, s->sub, slice);
         if (status == NATS_OK) return NAQ_OK;
         if (status == NATS_SLOW_CONSUMER) continue; /* told once; what waits comes next */
         if (status != NATS_TIMEOUT) return ended(s, status, err);
         if (!natsSubscription_IsValid(s->sub)) return ended(s, NATS_INVALID_SUBSCRIPTION, err);
         if (refused_since(s, err)) return err->status;
-        if (timeout_ms >= 0 && left <= LOOK_MS)
+        if (left <= slice)
             return naq_fail(err, NAQ_TIMEOUT, "subscription to %s: no message in %lld ms",
                             s->subject, (long long)timeout_ms);
     }

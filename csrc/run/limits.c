@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/patience.h"
 #include "run/coroutine.h"
 #include "run/timekeeper.h"
 
@@ -152,6 +153,13 @@ static void choose_signal(void) {
         if (take_signal(number)) return;
 }
 
+/* A call of ours that waits, inside the job. Behind the call the hook is waiting. */
+static bool told_to_stop(void *ctx) {
+    const naq_limits *l = ctx;
+    uint64_t state = atomic_load(&l->state);
+    return state & RUNNING && reason_of(state) != NAQ_STOP_NONE;
+}
+
 bool naq_limits_open(naq_limits *l) {
     memset(l, 0, sizeof *l);
     atomic_store(&l->deadline_ms, INT64_MAX);
@@ -163,6 +171,7 @@ bool naq_limits_open(naq_limits *l) {
     if (signal_number == 0 || pthread_getcpuclockid(pthread_self(), &l->cpu_clock) != 0)
         return false;
     mine = l;
+    naq_patience_ends(told_to_stop, l);
     sigset_t ours;
     sigemptyset(&ours);
     sigaddset(&ours, signal_number);
@@ -170,7 +179,9 @@ bool naq_limits_open(naq_limits *l) {
 }
 
 void naq_limits_close(naq_limits *l) {
-    if (mine == l) mine = NULL;
+    if (mine != l) return;
+    mine = NULL;
+    naq_patience_ends(NULL, NULL);
 }
 
 /* Memory */

@@ -46,11 +46,12 @@ local loops = {
   end,
   handler = function() xpcall(error, spin) end,
   sleep = function() core.sleep(30) end,
+  wait = function(args) assert(naq.connection({ servers = { args.url } })):dispatch(30) end,
 }
 
 naq.job("loop", function(args, job)
   mark(args, job)
-  loops[args.kind]()
+  loops[args.kind](args)
 end)
 
 -- Ends by itself, some time after it was told; then says so. Has looked once when its mark is there.

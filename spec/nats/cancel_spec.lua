@@ -126,12 +126,12 @@ describe("cancelling", function()
   end)
 
   describe("a job that runs", function()
-    for _, kind in ipairs({ "plain", "pcall", "coroutine", "handler", "sleep" }) do
+    for _, kind in ipairs({ "plain", "pcall", "coroutine", "handler", "sleep", "wait" }) do
       it(("is stopped within 100 ms: %s"):format(kind), function()
         -- The machine may be busy with something else once.
         local fastest = math.huge
         for try = 1, 3 do
-          local job = running(assert(queue:enqueue("loop", side:args({ kind = kind }))))
+          local job = running(assert(queue:enqueue("loop", side:args({ kind = kind, url = server.url }))))
           side:reaches(try)
           local begun = core.mono()
           assert.is_true(job:cancel())

@@ -96,6 +96,55 @@ function LOOPS.recursion()
   while true do pcall(f, 5000) end
 end
 
+-- Calls of naq's own that wait for something that does not come.
+local WAITS = {}
+
+local function connection(args) return assert(naq.connection({ servers = { args.url } })) end
+
+function WAITS.wait(args)
+  local client = assert(naq.connect({ servers = { args.url } }))
+  while true do client:job("nobody"):wait() end
+end
+
+function WAITS.request(args)
+  local conn = connection(args)
+  assert(conn:subscribe("limits.silent"))
+  return conn:request("limits.silent", "?", 60)
+end
+
+function WAITS.next(args)
+  local sub = assert(connection(args):subscribe("limits.nothing"))
+  return sub:next()
+end
+
+function WAITS.dispatch(args)
+  local conn = connection(args)
+  assert(conn:subscribe("limits.nothing", print))
+  return conn:dispatch(60)
+end
+
+function WAITS.fetch(args)
+  local js = connection(args):jetstream()
+  assert(js:ensure_stream("LIMITS", { subjects = { "limits.stream" }, retention = "limits" }))
+  return assert(js:pull_subscribe("limits.stream")):fetch(1, { seconds = 60 })
+end
+
+function WAITS.watch(args)
+  local watcher = assert(assert(connection(args):jetstream():kv("limits")):watch(">"))
+  while true do watcher:next() end
+end
+
+function WAITS.connect(args)
+  return naq.connect({ servers = { args.mute }, connection_timeout = 60 })
+end
+
+naq.job("wait", { max_retries = 0 }, function(args) return WAITS[args.how](args) end)
+naq.job("waits", function()
+  local names = {}
+  for name in pairs(WAITS) do names[#names + 1] = name end
+  return names
+end)
+
 -- Calls that no hook can end.
 local HANGS = {}
 

@@ -3,6 +3,7 @@
 local core = require("naq.core")
 local naq = require("naq")
 local support = require("spec.support")
+local impostor = require("spec.support.impostor")
 local nats, eventually, trail = support.nats, support.eventually, support.trail
 
 local JOBS = support.root .. "/spec/nats/limit_jobs.lua"
@@ -63,6 +64,25 @@ describe("limits of an attempt", function()
         local took = record.finished_at - record.started_at
         assert.is_true(took >= 0.1 and took < (SLOW and 2 or 0.6), how .. " took " .. took)
       end
+      assert.is_nil(worker:log():find("cannot be stopped", 1, true))
+    end)
+
+    it("ends what waits in a call of naq's own", function()
+      local names = run("waits").result
+      assert.is_true(#names >= 7)
+      local jobs, mute = {}, impostor.start({})
+      for _, how in ipairs(names) do
+        local args = { how = how, url = server.url, mute = mute.url }
+        jobs[how] = assert(queue:enqueue("wait", args, { timeout = 0.3 }))
+      end
+      for how, job in pairs(jobs) do
+        local record = ended(job)
+        assert.same({ how, "JOB_TIMEOUT" }, { how, record.error.code })
+        assert.matches("^stack traceback:\n\t", record.error.traceback)
+        local took = record.finished_at - record.started_at
+        assert.is_true(took >= 0.3 and took < 2.3, how .. " took " .. took)
+      end
+      mute.stop()
       assert.is_nil(worker:log():find("cannot be stopped", 1, true))
     end)
 
