@@ -183,6 +183,7 @@ describe("workers", function()
       jobs = { dir .. "/jobs.lua" },
       threads = 3,
       name = "ada",
+      env = { NAQ_WORKER_HEARTBEAT_INTERVAL = "0.5" },
     })
   end)
   teardown(function()
@@ -196,7 +197,7 @@ describe("workers", function()
     eventually(function()
       local _, out = naq("workers", "--json", "-u", server.url)
       rows = objects(out)
-      return #rows == 1, out
+      return #rows == 1 and rows[1].state == "idle", out
     end, 10, "the worker to be listed")
     local row = rows[1]
     assert.truthy(row.id:find("^ada%-"))
@@ -216,6 +217,35 @@ describe("workers", function()
     assert.truthy(out:find(row.id, 1, true), out)
     local _, stats = naq("queue", "stats", "mail", "--json", "-u", server.url)
     assert.equal(1, objects(stats)[1].workers)
+    assert.is_true(row.memory > 1e6)
+    assert.equal(require("naq.version"), row.version)
+  end)
+
+  it("marks one that has missed its heartbeats as stale, until it is back", function()
+    local function listed()
+      local _, out = naq("workers", "--json", "-u", server.url)
+      return objects(out)[1]
+    end
+    worker:freeze()
+    eventually(function() return listed().stale end, 10, "the worker to be stale")
+    local _, out = naq("workers", "-u", server.url)
+    assert.matches("ada%-%S+%s+stale", out)
+    local _, stats = naq("queue", "stats", "mail", "--json", "-u", server.url)
+    assert.equal(0, objects(stats)[1].workers)
+    worker:thaw()
+    eventually(function() return not listed().stale end, 10, "the worker to be back")
+  end)
+
+  it("counts what each has done and what of that failed", function()
+    local client = server:client()
+    local mail = client:queue("mail")
+    assert.equal("completed", assert(mail:enqueue("noop")):wait(10))
+    assert.equal("failed", assert(mail:enqueue("unknown", nil, { max_retries = 0 })):wait(10))
+    eventually(function()
+      local row = client:workers()[1]
+      return row.done == 2 and row.failed == 1, core.encode(row)
+    end, 5)
+    client:close()
   end)
 end)
 
