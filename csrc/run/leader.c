@@ -52,8 +52,10 @@ static void hear(void *ctx, const char *data, size_t len, naq_buf *out) {
     naq_buf_clear(&l->heard);
     naq_buf_put(&l->heard, data, len);
     l->heard_ms = naq_mono_ms();
+    l->renewed = len > 0;
+    bool wake = len == 0 || l->alert; /* removed: it is free */
     pthread_mutex_unlock(&l->mu);
-    if (len == 0) naq_service_nudge(l->service); /* removed: it is free */
+    if (wake) naq_service_nudge(l->service);
 }
 
 /* What is configured, unless the bucket forgets keys sooner: its TTL was fixed when it was made. */
@@ -235,6 +237,24 @@ done:
     naq_buf_free(&value);
     naq_buf_free(&now.value);
     return status;
+}
+
+bool naq_leader_renewed(naq_leader *l, int64_t wait_ms) {
+    int64_t end_ms = naq_mono_ms() + wait_ms;
+    bool renewed = false, gone = false;
+    for (int64_t left = wait_ms; left > 0 && !renewed && !gone; left = end_ms - naq_mono_ms()) {
+        pthread_mutex_lock(&l->mu);
+        l->alert = true;
+        renewed = l->renewed;
+        gone = l->heard.len == 0;
+        pthread_mutex_unlock(&l->mu);
+        if (!renewed && !gone) (void)naq_service_sleep(l->service, left);
+    }
+    pthread_mutex_lock(&l->mu);
+    l->alert = false;
+    renewed = l->renewed;
+    pthread_mutex_unlock(&l->mu);
+    return renewed;
 }
 
 bool naq_leader_leads(const naq_leader *l, int64_t now_ms) {

@@ -32,9 +32,10 @@ typedef struct naq_leader {
 
     naq_service *service; /* whose sleep ends when the key is removed */
     naq_responder *ear;
-    pthread_mutex_t mu; /* guards heard, heard_ms */
+    pthread_mutex_t mu; /* guards what was heard */
     naq_buf heard;      /* the key's last value that was seen; empty: removed */
     int64_t heard_ms;
+    bool renewed, alert; /* a write was heard, not only read; each ends the service's sleep */
 
     /* While it leads: */
     uint64_t revision;
@@ -54,6 +55,10 @@ void naq_leader_close(naq_leader *l); /* idempotent */
 /* [blocks] Take the lease if it can be had. NAQ_NOT_LEADER, naming who leads: another has it, worth
  * asking again in *wait_ms; else what kept us from knowing. */
 naq_status naq_leader_take(naq_leader *l, int64_t *wait_ms, naq_err *err);
+
+/* [blocks] After NAQ_NOT_LEADER: whether whoever has it lives, which a renewal within that time
+ * tells. */
+bool naq_leader_renewed(naq_leader *l, int64_t wait_ms);
 
 /* Whether it is still ours: before each batch of what only a leader may do. */
 bool naq_leader_leads(const naq_leader *l, int64_t now_ms);

@@ -322,7 +322,9 @@ static void body(naq_service *service) {
         if (status == NAQ_OK) {
             lead(s);
         } else {
-            if (status != NAQ_NOT_LEADER && status != last && status != NAQ_CONNECTION)
+            if (status == NAQ_NOT_LEADER && status != last)
+                naq_log(NAQ_INFO, "%s", err.message);
+            else if (status != NAQ_NOT_LEADER && status != last && status != NAQ_CONNECTION)
                 naq_log(NAQ_WARNING, "scheduler %s: whether it may lead is not known: %s (%s)",
                         s->id, err.message, naq_status_code(status));
             (void)naq_service_sleep(service, wait_ms);
@@ -359,10 +361,13 @@ static naq_status open_leader(naq_scheduler *s, const naq_scheduler_options *o, 
     return status;
 }
 
+/* A lease that is there may be a dead one's, and then it is not renewed. */
 static naq_status take_alone(naq_scheduler *s, naq_err *err) {
-    int64_t ignored;
-    naq_status status = naq_leader_take(&s->leader, &ignored, err);
-    return status == NAQ_OK ? NAQ_OK : status;
+    int64_t wait_ms;
+    naq_status status = naq_leader_take(&s->leader, &wait_ms, err);
+    while (status == NAQ_NOT_LEADER && !naq_leader_renewed(&s->leader, wait_ms))
+        status = naq_leader_take(&s->leader, &wait_ms, err);
+    return status;
 }
 
 naq_status naq_scheduler_open(naq_scheduler **out, const naq_scheduler_options *o, naq_err *err) {
