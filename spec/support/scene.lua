@@ -4,6 +4,7 @@
 --   local client, queue, side, server
 --   before_each(function() client, queue, side, server = at:begin() end)
 --   after_each(function() at:finish() end)
+local jetstream_api = require("naq.jetstream_api")
 local nats = require("spec.support.nats")
 local process = require("spec.support.process")
 local trail = require("spec.support.trail")
@@ -24,9 +25,10 @@ local scene = {}
 function scene.new(root) return setmetatable({ root = root }, Scene) end
 
 ---@param server_options? table  as for nats.start()
-function Scene:begin(server_options)
+---@param client_options? table  configuration of the client that makes the streams and buckets
+function Scene:begin(server_options, client_options)
   self.server = nats.start(server_options)
-  self.client = self.server:client()
+  self.client = self.server:client(client_options)
   assert(self.client:ensure_layout())
   self.queue = self.client:queue(nats.fresh_name())
   self.side = trail.new()
@@ -39,6 +41,19 @@ function Scene:finish()
   self.client:close()
   self.server:stop()
   self.side:remove()
+end
+
+--- From here on the server forgets a Msg-Id in a tenth of a second: what is published twice is stored twice.
+function Scene:forget_msg_ids()
+  local config = assert(jetstream_api.call(self.client.conn, "STREAM.INFO", "naq_jobs")).config
+  config.duplicate_window = 100 * 1000 * 1000
+  assert(jetstream_api.call(self.client.conn, "STREAM.UPDATE", "naq_jobs", config))
+end
+
+--- How many messages of jobs the server has stored since it has their stream.
+---@return integer
+function Scene:stored()
+  return assert(jetstream_api.call(self.client.conn, "STREAM.INFO", "naq_jobs")).state.last_seq
 end
 
 --- A worker of the scene's queue with the jobs that leave marks, and these options besides.
