@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/service.h"
+#include "base/thread.h"
 #include "nats/pool.h"
 #include "nats/reply.h"
 #include "nats/stream.h"
@@ -35,6 +36,7 @@ enum {
     AGAIN_MS = 500,   /* after a leadership that failed */
     SETTLE_MS = 1000, /* for what is under way when it stops */
     FLUSH_MS = 1000,
+    HEARD_MS = 1000, /* who withdraws a job waits no longer for us */
     SPAN_MAX_MS = 5000
 };
 
@@ -63,9 +65,12 @@ struct naq_scheduler {
     naq_recurring *recurring;
     reign reign;
 
-    pthread_mutex_t mu; /* guards loop and withdrawn */
-    naq_loop *loop;     /* of the reign, for who wakes it */
-    naq_buf withdrawn;  /* ids, each ended by NUL */
+    pthread_mutex_t mu;   /* guards loop, withdrawn, told_n and heard_n */
+    naq_loop *loop;       /* of the reign, for who wakes it */
+    naq_buf withdrawn;    /* ids, each ended by NUL */
+    uint64_t told_n;      /* ids so far, */
+    uint64_t heard_n;     /* and how many of them the loop knows */
+    pthread_cond_t heard; /* heard_n has grown, or the reign is over */
     atomic_bool stop, leads, told;
 };
 
@@ -123,33 +128,54 @@ static void rang(void *ctx) {
 
 /* Jobs that are taken out of the store while their payload may be here already. */
 
-static void hear_withdrawal(void *ctx, const char *data, size_t len, naq_buf *out) {
-    (void)out;
-    naq_scheduler *s = ctx;
-    if (!atomic_load(&s->leads) || !naq_id_valid(data, len)) return;
-    pthread_mutex_lock(&s->mu);
-    naq_buf_put(&s->withdrawn, data, len);
+/* Its number; 0: there is nobody here to be told. */
+static uint64_t tell_loop_locked(naq_scheduler *s, const char *id, size_t len) {
+    if (s->loop == NULL || !naq_id_valid(id, len)) return 0;
+    naq_buf_put(&s->withdrawn, id, len);
     naq_buf_putc(&s->withdrawn, '\0');
     atomic_store(&s->told, true);
-    if (s->loop != NULL) naq_loop_wake(s->loop);
+    naq_loop_wake(s->loop);
+    return ++s->told_n;
+}
+
+/* Answered by the leader once its loop knows: what it holds of the job is compared with the store
+ * from then on, and what it sent before is on its way to the server. */
+static void hear_withdrawal(void *ctx, const char *data, size_t len, naq_buf *out) {
+    naq_scheduler *s = ctx;
+    struct timespec until = naq_cond_deadline(HEARD_MS);
+    int waited = 0;
+    pthread_mutex_lock(&s->mu);
+    uint64_t n = tell_loop_locked(s, data, len);
+    while (n > s->heard_n && s->loop != NULL && waited == 0)
+        waited = pthread_cond_timedwait(&s->heard, &s->mu, &until);
+    if (n > 0 && n <= s->heard_n) naq_buf_puts(out, "heard");
     pthread_mutex_unlock(&s->mu);
 }
 
 /* {"id":...}, told to the workers; answering is their business. */
 static void hear_cancel(void *ctx, const char *data, size_t len, naq_buf *out) {
     char id[NAQ_ID_TEXT + 1];
+    naq_scheduler *s = ctx;
+    (void)out;
     naq_reply_text((naq_slice){data, len}, "id", id, sizeof id);
-    hear_withdrawal(ctx, id, strlen(id), out);
+    pthread_mutex_lock(&s->mu);
+    (void)tell_loop_locked(s, id, strlen(id));
+    pthread_mutex_unlock(&s->mu);
 }
 
 static void take_withdrawn(naq_scheduler *s) {
     if (!atomic_exchange(&s->told, false)) return;
     pthread_mutex_lock(&s->mu);
     naq_buf ids = s->withdrawn;
+    uint64_t n = s->told_n;
     s->withdrawn = (naq_buf){0};
     pthread_mutex_unlock(&s->mu);
     for (size_t at = 0; !ids.failed && at < ids.len; at += strlen(ids.data + at) + 1)
         naq_release_withdraw(&s->reign.release, ids.data + at);
+    pthread_mutex_lock(&s->mu);
+    if (!ids.failed) s->heard_n = n;
+    pthread_cond_broadcast(&s->heard);
+    pthread_mutex_unlock(&s->mu);
     naq_buf_free(&ids);
 }
 
@@ -158,6 +184,7 @@ static void take_withdrawn(naq_scheduler *s) {
 static void set_loop(naq_scheduler *s, naq_loop *loop) {
     pthread_mutex_lock(&s->mu);
     s->loop = loop;
+    pthread_cond_broadcast(&s->heard);
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -378,6 +405,7 @@ naq_status naq_scheduler_open(naq_scheduler **out, const naq_scheduler_options *
     s->stragglers_ms = o->stragglers_ms;
     make_id(s, o->id);
     pthread_mutex_init(&s->mu, NULL);
+    naq_cond_init(&s->heard);
     naq_service_init(&s->service, "naq-scheduler", body, s);
     naq_status status = NAQ_OK;
     s->settings = naq_conn_settings_new(o->connect);
@@ -410,6 +438,7 @@ void naq_scheduler_close(naq_scheduler *s) {
     naq_pool_release(s->conn);
     naq_conn_settings_free(s->settings);
     naq_buf_free(&s->withdrawn);
+    pthread_cond_destroy(&s->heard);
     pthread_mutex_destroy(&s->mu);
     free(s);
 }

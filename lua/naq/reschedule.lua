@@ -28,9 +28,9 @@ local TRIES, PAUSE_SECONDS = 8, 0.02
 
 local function refuse(id, why) return nil, ("job %s: %s"):format(id, why), errors.WRONG_STATE end
 
-local function withdraw(client, id)
-  client.conn:publish(client.prefix .. ".w.withdrawn", id)
-  client.conn:flush(5)
+-- Tell the scheduler that leads, and wait until it knows; where none does, nobody answers.
+local function withdraw(client, id, seconds)
+  client.conn:request(client.prefix .. ".w.withdrawn", id, seconds)
 end
 
 -- True: deleted; false: it was not there any more.
@@ -112,7 +112,8 @@ end
 
 -- The message at the old time is deleted: true; false: it stays, or has been sent on; nil: nobody knows.
 local function take_away(client, id, found)
-  withdraw(client, id)
+  local left = found.due - core.now()
+  if left < HELD_SECONDS then withdraw(client, id, math.max(math.min(left - LEAVING_SECONDS, 1), 0.01)) end
   if found.due - core.now() < LEAVING_SECONDS then return false, "it is about to run" end
   local gone, message, code = delete(client, found.seq)
   if gone == nil then
@@ -145,7 +146,7 @@ local function move(client, id, found, due)
     local told = "%s; it could not be put at that time, and runs at %s"
     return nil, told:format(last, moment.utc(behind * BUCKET_SECONDS)), code
   end
-  withdraw(client, id)
+  withdraw(client, id, LEAVING_SECONDS)
   if delete(client, first) ~= false then return true end
   delete(client, last) -- who looked for the job meanwhile has found the spare, and moved that
   return refuse(id, "somebody else is moving it")
