@@ -128,7 +128,7 @@ static void respond(void *ctx, const char *data, size_t len, naq_buf *out) {
         naq_doing doing;
         naq_crew_look(h->crew, i, &doing);
         if (strlen(doing.id) != len || memcmp(doing.id, data, len) != 0) continue;
-        naq_buf_puts(out, "true,\"started_at\":");
+        naq_buf_printf(out, "true,\"queue\":\"%s\",\"started_at\":", doing.queue);
         naq_buf_time(out, doing.started_us);
         naq_buf_putc(out, '}');
         return;

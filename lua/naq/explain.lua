@@ -166,8 +166,8 @@ local function explain_delayed(self)
 end
 
 local function explain_running(self)
-  local runner, payload = self.found.runner or {}, self.found.payload or {}
-  local attempt = tonumber(runner.attempt) or tonumber(payload.attempt) or 1
+  local runner, payload = self.found.runner or {}, self.found.payload
+  local attempt = payload and (tonumber(payload.attempt) or 1)
   add(self, "RUNNING", { worker = runner.worker, started_at = runner.started_at, attempt = attempt },
     "it runs, on worker %s", tostring(runner.worker))
   return true

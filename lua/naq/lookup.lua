@@ -28,7 +28,7 @@ local ANSWER_SECONDS = 0.25
 ---@field seq integer?
 ---@field data string?
 ---@field due number?      when it leaves the delayed store
----@field runner {worker: string, started_at: number?, attempt: integer?}?
+---@field runner {worker: string, queue: string?, started_at: number?}?
 
 local function nowhere(code) return code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION end
 
@@ -252,6 +252,13 @@ function lookup.locate(client, id, hint)
   for _ = 1, 2 do
     local found, message, code = look(client, id, hint, searched)
     if found or code then return found, message, code end
+  end
+  -- One that runs while its queue was purged is nowhere until it ends.
+  local runner, message, code = ask_workers(client, id)
+  if code then return nil, message, code end
+  if runner then
+    local queue = runner.queue or hint and hint.queue
+    return { state = "running", queue = queue, priority = hint and hint.priority, runner = runner }
   end
   return not_found(id)
 end

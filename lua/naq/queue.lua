@@ -11,6 +11,7 @@ local jetstream_api = require("naq.jetstream_api")
 local job = require("naq.job")
 local lookup = require("naq.lookup")
 local queue_stats = require("naq.queue_stats")
+local running = require("naq.running")
 local waiting = require("naq.waiting")
 local withdraw = require("naq.withdraw")
 
@@ -276,24 +277,39 @@ function Queue:schedule(id, definition)
   return made, message, code
 end
 
---- Remove what is on the queue. A job that runs meanwhile goes on to its end; retries and delayed jobs,
---- which are not on the queue yet, stay.
----@return integer? removed, string? message, naq.Code? code
+-- How many jobs of this queue run now.
+local function count_running(self, client)
+  local jobs, message, code = running.jobs(client)
+  if not jobs then return nil, message, code end
+  local count = 0
+  for _, name in pairs(jobs) do
+    if name == self.name then count = count + 1 end
+  end
+  return count
+end
+
+--- Remove what is on the queue. A job that runs meanwhile goes on to its end, but is not delivered again
+--- should its worker die; retries and delayed jobs, which are not on the queue yet, stay.
+---@return integer? removed  those that ran are not counted
+---@return string? message, naq.Code? code
 function Queue:purge()
   local client = self.client:use(2)
+  local busy, message, code = count_running(self, client)
+  if not busy then return nil, context(self, message), code end
   local removed = 0
   for _, priority in ipairs(job.PRIORITIES) do
     -- Exactly a consumer's filter: after a narrower purge nats-server 2.9.10 never delivers the rest.
     local body = { filter = self.subjects[priority] .. "*" }
     local stream = client.prefix .. "_jobs"
-    local answer, message, code = jetstream_api.call(client.conn, "STREAM.PURGE", stream, body)
+    local answer
+    answer, message, code = jetstream_api.call(client.conn, "STREAM.PURGE", stream, body)
     if not answer then
       if code == errors.KEY_NOT_FOUND then return 0 end
       return nil, context(self, message), code
     end
     removed = removed + (answer.purged or 0)
   end
-  return removed
+  return math.max(0, removed - busy)
 end
 
 -- What the others answer, as this queue's.

@@ -39,57 +39,80 @@ local function elsewhere(id, found)
   return refuse(id, ("it is %s, and not on its queue"):format(found.state), CANCEL)
 end
 
--- How many workers may have fetched it and can be asked; nil, message, code where one cannot be asked.
+-- What all live workers answer: worker -> answer. `enough` ends the waiting.
+local function ask(client, subject, request, count, enough)
+  if count == 0 then return {} end
+  local texts, message, code =
+    client.conn:request_many(client.prefix .. subject, request, count, ANSWER_SECONDS, enough)
+  if not texts then return nil, message, code end
+  local answers = {}
+  for _, text in ipairs(texts) do
+    local answer = core.decode(text)
+    if type(answer) == "table" and answer.worker then answers[answer.worker] = answer end
+  end
+  return answers
+end
+
+local function serves(worker, name)
+  for _, served in ipairs(worker.queues or {}) do
+    if served == name then return true end
+  end
+  return false
+end
+
+-- The workers that may have fetched it: those that serve its queue and are there; and how many there are in
+-- all. nil, message, code where one runs it, or cannot be asked.
 local function reachable(client, name, id)
   local list, message, code = workers.list(client)
   if not list then return nil, message, code end
-  local living = 0
+  local serving, count = {}, 0
   for _, worker in ipairs(list) do
-    if not worker.stale and worker.state ~= "starting" then living = living + 1 end
-    for _, served in ipairs(worker.stale and worker.queues or {}) do
-      local why = ("worker %s may have fetched it, and has not been heard of"):format(worker.id)
-      if served == name then return refuse(id, why, CANCEL) end
+    if not worker.stale then count = count + 1 end
+    if serves(worker, name) then serving[#serving + 1] = worker end
+  end
+  local answers
+  answers, message, code = ask(client, ".w.running", id, count, '"running":true')
+  if not answers then return nil, message, code end
+  for _, answer in pairs(answers) do
+    if answer.running then return refuse(id, "it is running", CANCEL) end
+  end
+  for _, worker in ipairs(serving) do
+    if not answers[worker.id] then
+      local why = "worker %s does not answer, and may have fetched it, and begin it"
+      return refuse(id, why:format(worker.id), CANCEL)
     end
   end
-  if living == 0 then return 0 end
-  local answers
-  answers, message, code =
-    client.conn:request_many(client.prefix .. ".w.running", id, living, ANSWER_SECONDS, '"running":true')
-  if not answers then return nil, message, code end
-  for _, text in ipairs(answers) do
-    if text:find('"running":true', 1, true) then return refuse(id, "it is running", CANCEL) end
-  end
-  if #answers < living then
-    return refuse(id, "a worker that does not answer may have fetched it, and begin it", CANCEL)
-  end
-  return living
+  return serving, count
 end
 
 -- Have it dropped where it was fetched and not begun: true where all workers have said that they do, false
--- where one has begun it, or does not say.
-local function drop(client, id, seq, living)
-  if living == 0 then return true end
-  local subject, request = client.prefix .. ".w.cancel", { id = id, seq = seq, drop = true }
-  local answers, message, code =
-    client.conn:request_many(subject, core.encode(request), living, ANSWER_SECONDS, '"drops":false')
+-- where one has begun it, or does not say. One that is starting does not listen yet.
+local function drop(client, id, seq, serving, count)
+  local request = { id = id, seq = seq, drop = true }
+  local answers, message, code = ask(client, ".w.cancel", core.encode(request), count, '"drops":false')
   if not answers then return nil, message, code end
-  local agreed = 0
-  for _, text in ipairs(answers) do
-    if text:find('"drops":true', 1, true) then agreed = agreed + 1 end
+  local agreed = true
+  for _, worker in ipairs(serving) do
+    local answer = answers[worker.id]
+    if answer then
+      agreed = agreed and answer.drops == true
+    else
+      agreed = agreed and worker.state == "starting"
+    end
   end
-  if agreed >= living then return true end
+  if agreed then return true end
   -- It stays: none of them may drop it when it comes once more.
   request.drop = false
-  client.conn:publish(subject, core.encode(request))
+  client.conn:publish(client.prefix .. ".w.cancel", core.encode(request))
   return false
 end
 
 -- nil, message, code where it was begun, or may have been.
 local function drop_where_fetched(client, found, id)
-  local living, dropped, message, code
-  living, message, code = reachable(client, found.queue, id)
-  if not living then return nil, message, code end
-  dropped, message, code = drop(client, id, found.seq, living)
+  local serving, count, code = reachable(client, found.queue, id)
+  if not serving then return nil, count, code end
+  local dropped, message
+  dropped, message, code = drop(client, id, found.seq, serving, count)
   if dropped == false then return refuse(id, "a worker began it in the same moment", CANCEL) end
   return dropped, message, code
 end

@@ -148,6 +148,9 @@ describe("the jobs that wait on a queue", function()
       return n > 0
     end, 10, "one of them to be delivered")
     assert.is_true(queue:delete(ids[1]))
+    local other = at:worker({ queues = { "another" } })
+    eventually(function() return #client:workers() == 2 end, 10)
+    other:freeze() -- it could not have fetched it
     assert.is_true(queue:delete(ids[2]))
     worker:term()
     worker:ends(0, 20)
@@ -215,8 +218,9 @@ describe("the jobs that wait on a queue", function()
     eventually(function() return consumer().num_ack_pending == 1 end, 5)
     local deleted, message, code = queue:delete(held)
     assert.same({ nil, "WRONG_STATE" }, { deleted, code })
-    local told = "a worker that does not answer may have fetched it, and begin it; "
-      .. "to end it all the same, cancel it: naq job cancel "
+    local told = ("worker %s does not answer, and may have fetched it, and begin it; "):format(
+      client:workers()[1].id
+    ) .. "to end it all the same, cancel it: naq job cancel "
     assert.truthy(message:find(told .. held, 1, true), message)
     assert.is_true(assert(client:job(held)):cancel())
     worker:thaw()
@@ -246,6 +250,22 @@ describe("the jobs that wait on a queue", function()
       assert.is_nil(runs[id])
     end
     assert.is_true(kept + #gone > 0)
+  end)
+
+  it("are purged; one that runs is not counted, goes on, and is seen to run", function()
+    local worker = at:worker({ threads = 1 })
+    local held = assert(queue:enqueue("hold", side:args()))
+    side:reaches(1)
+    fill(5)
+    eventually(function() return assert(queue:stats()).running == 1 end, 5)
+    assert.equal(5, queue:purge())
+    assert.equal("running", held:status())
+    local told = assert(client:job(held.id):explain())
+    assert.same({ "running", queue.name }, { told.state, told.queue })
+    assert.matches(told.reasons[1].worker, worker:log(), 1, true)
+    side:open()
+    assert.equal("completed", held:wait(10))
+    assert.equal("completed", held:status())
   end)
 
   it("purged under racing workers: what runs finishes, nothing is stuck, later jobs run", function()
