@@ -278,7 +278,7 @@ static bool was_sent(naq_recurring *r, const naq_entry *e, int64_t due_ms, char 
     return due_ms <= r->began_ms && naq_past_run_recorded(r->conn, r->prefix, job);
 }
 
-/* The same before times are left out as missed: the run may still be on its queue, too. */
+/* The same before a time is left out: the run may still be on its queue, too. */
 static bool may_have_been_sent(naq_recurring *r, const naq_entry *e, int64_t due_ms) {
     char job[NAQ_ID_TEXT];
     const naq_plan *p = &e->plan;
@@ -310,7 +310,10 @@ static bool choose(naq_recurring *r, naq_entry *e, int64_t now, int64_t *due_ms)
     naq_plan *p = &e->plan;
     int64_t late_from = now - MISSED_MS - p->jitter_ms;
     *due_ms = p->next_ms;
-    if (p->next_ms < late_from && !p->held && !may_have_been_sent(r, e, p->next_ms)) {
+    bool missed = p->next_ms < late_from && !p->held;
+    if ((missed || p->overlap != NAQ_OVERLAP_ALLOW) && may_have_been_sent(r, e, p->next_ms))
+        return true;
+    if (missed) {
         naq_misfire policy = p->misfire >= 0 ? (naq_misfire)p->misfire : r->misfire;
         int64_t latest = p->next_ms;
         (void)naq_recurrence_back(&p->when, p->next_ms - 1, late_from - 1,
