@@ -18,7 +18,8 @@ enum {
     CREDIT = 32768,
     LIVE_CREDIT = 64, /* for what is put into the bucket from now on */
     PACE_MS = 20,
-    CREATE_MS = 10000, /* making a consumer costs 0.3 s at a million messages */
+    PAST_SPAN_MS = 29000, /* the longest that has no heartbeat */
+    CREATE_MS = 10000,    /* making a consumer costs 0.3 s at a million messages */
     ASK_MS = 5000,
     AGAIN_MS = 1000,
     CLOSE_LOOK_MS = 10000,
@@ -188,8 +189,8 @@ static void read_on(naq_bucket *k, int64_t now_ms) {
 }
 
 static void turn_open(naq_buckets *b, naq_bucket *k, int64_t now_us, int64_t now_ms) {
-    /* Into one that is past hardly anything comes. */
-    k->pull.span_ms = now_us < (k->number + 1) * WIDTH_US ? b->span_ms : 0;
+    /* Into one that is past hardly anything comes: heartbeats would be most of it. */
+    k->pull.span_ms = now_us < (k->number + 1) * WIDTH_US ? b->span_ms : PAST_SPAN_MS;
     (void)naq_pull_tick(&k->pull, now_ms);
     if (!k->pull.missing) {
         read_on(k, now_ms);

@@ -150,6 +150,17 @@ describe("schedulers", function()
       each_ran_once(ids, 60, true)
     end)
 
+    it("go on after the server stood still for longer than a lease", function()
+      local first = ready(start("first"))
+      wait_beside(first, "second")
+      local ids = enqueue(400, 0.5, 2 * ttl)
+      side:reaches(20)
+      server:freeze()
+      eventually(function() return first:log():find("its lease is gone", 1, true) end, ttl + 3, "the first to give in")
+      server:thaw()
+      each_ran_once(ids, 40) -- whichever of them leads
+    end)
+
     it("refuse to run alone while another leads", function()
       ready(start("first"))
       local status, _, message = process.naq("scheduler", "-u", server.url, "-i", "second", "--disable-ha")
