@@ -19,7 +19,7 @@ enum {
     LIVE_CREDIT = 64, /* for what is put into the bucket from now on */
     PACE_MS = 20,
     PAST_SPAN_MS = 29000, /* the longest that has no heartbeat */
-    CREATE_MS = 10000,    /* making a consumer costs 0.3 s at a million messages */
+    CREATE_MS = 30000, /* making a consumer costs 0.3 s at a million messages, or many times that */
     ASK_MS = 5000,
     AGAIN_MS = 1000,
     CLOSE_LOOK_MS = 10000,
