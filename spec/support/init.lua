@@ -41,6 +41,7 @@ if (support.preload or ""):find("tsan", 1, true) then
 end
 
 support.eventually = require("spec.support.eventually")
+support.fastest = require("spec.support.fastest")
 support.nats = require("spec.support.nats")
 support.process = require("spec.support.process")
 support.trail = require("spec.support.trail")

@@ -96,6 +96,8 @@ end
 ---@param ids string[]
 function trail.all_ended(client, ids, seconds, after_a_kill)
   local records
+  -- The server may have been started again a moment ago, and the end of the old one not be known yet.
+  eventually(function() return client.conn:request("$JS.API.INFO", "", 2) end, 10, "the server")
   eventually(function()
     local queued = after_a_kill and to_deliver(client) or trail.messages(client, "naq_jobs")
     local delayed = trail.messages(client, "naq_delayed")
