@@ -86,7 +86,7 @@ describe("the names of queues", function()
   end)
 
   it("are all there, whatever stands on them", function()
-    for _ = 1, 300 do
+    for _ = 1, 80 do
       jobs, pages = {}, 0
       local all = {}
       for i = 1, math.random(30) do
@@ -100,7 +100,7 @@ describe("the names of queues", function()
   end)
 
   it("are not skipped when jobs go away between two pages", function()
-    for _ = 1, 100 do
+    for _ = 1, 40 do
       jobs, pages = {}, 0
       put("m", 300)
       local lasting = {}
