@@ -21,12 +21,20 @@ local BUCKET_SECONDS = 600
 local NEAR_SECONDS, LEAVING_SECONDS = 0.5, 0.25
 -- The scheduler's copies are of the next five seconds, by its own clock.
 local HELD_SECONDS = 10
+-- No stream comes so far.
+local BEYOND = "9000000000000000000"
 -- Before a spare may run: longer than moving takes.
 local SPARE_SECONDS = 60
 -- A job that somebody else moves at this moment is looked at so often, with longer and longer pauses.
 local TRIES, PAUSE_SECONDS = 8, 0.02
 
 local function refuse(id, why) return nil, ("job %s: %s"):format(id, why), errors.WRONG_STATE end
+
+-- One whose time has long passed waits for a scheduler.
+local function about_to_run(found, margin)
+  local left = found.due - core.now()
+  return left < margin and left > -HELD_SECONDS
+end
 
 -- Tell the scheduler that leads, and wait until it knows; where none does, nobody answers.
 local function withdraw(client, id, seconds)
@@ -102,6 +110,8 @@ end
 -- its trace in the job's record.
 local function has_left(client, id, found)
   local subject = ("%s.q.%s.%s.%s"):format(client.prefix, found.queue, found.priority, id)
+  -- The stream stores in order: once it has refused this, it has stored what came before.
+  client.conn:js_publish(subject, "{}", nil, { headers = { ["Nats-Expected-Last-Sequence"] = BEYOND } })
   local data = client.conn:last_msg(client.prefix .. "_jobs", subject)
   if data then return hop_of(data) <= found.hop end
   local record = core.decode(client.conn:find_record(client.prefix, id) or "null")
@@ -114,7 +124,7 @@ end
 local function take_away(client, id, found)
   local left = found.due - core.now()
   if left < HELD_SECONDS then withdraw(client, id, math.max(math.min(left - LEAVING_SECONDS, 1), 0.01)) end
-  if found.due - core.now() < LEAVING_SECONDS then return false, "it is about to run" end
+  if about_to_run(found, LEAVING_SECONDS) then return false, "it is about to run" end
   local gone, message, code = delete(client, found.seq)
   if gone == nil then
     local told = "job %s: whether it was moved is not known: %s"
@@ -177,7 +187,7 @@ function reschedule.job(client, handle, time, level)
     if not all then return nil, message, code end
     local found = all[1]
     if #all == 1 or (found and try == TRIES) then
-      if found.due - core.now() < NEAR_SECONDS then return refuse(handle.id, "it is about to run") end
+      if about_to_run(found, NEAR_SECONDS) then return refuse(handle.id, "it is about to run") end
       done, message, code = move(client, handle.id, found, due)
       -- What somebody left who died while he moved it.
       for i = 2, done and #all or 0 do

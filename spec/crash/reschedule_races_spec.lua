@@ -73,6 +73,27 @@ describe("moving a job", function()
     end
   end)
 
+  it("takes one that is overdue, since nobody releases it", function()
+    local ids = {}
+    for i = 1, 20 do
+      ids[i] = core.new_id()
+      local payload = assert(core.payload("mark", side:args()))
+      assert(client.conn:put_delayed("naq", queue.name, "normal", ids[i], core.now() - 60, payload))
+    end
+    local new = math.floor(core.now()) + 5
+    assert(client:job(ids[1]):reschedule(new))
+    assert.equal(new, client:job(ids[1]):info().run_at)
+    at:worker() -- who does now, while the others are moved
+    local moved = { [ids[1]] = true }
+    for i = 2, #ids do
+      moved[ids[i]] = client:job(ids[i]):reschedule(new)
+    end
+    local runs = once(ids, 60)
+    for _, id in ipairs(ids) do
+      assert.equal(moved[id] == true, runs[id][1].at >= new - 0.001, id)
+    end
+  end)
+
   it("does not take the place of the next attempt of one that runs meanwhile", function()
     at:worker()
     local id = core.new_id()
