@@ -128,6 +128,8 @@ static int64_t limit_ms(const naq_conn_options *o) {
     int64_t limit = 0;
     for (const char *const *s = naq_conn_servers_of(o); *s != NULL; s++)
         limit += naq_conn_timeout_of(o) + LOOK_MS;
+    for (const char *const *s = o->further; s != NULL && *s != NULL; s++)
+        limit += naq_conn_timeout_of(o) + LOOK_MS;
     return o->open_within_ms > 0 && o->open_within_ms < limit ? o->open_within_ms : limit;
 }
 

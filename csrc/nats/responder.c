@@ -7,6 +7,9 @@
 
 #include "nats/nstatus.h"
 
+/* Each message destroyed by itself wakes libnats' collector: small ones wait for some more. */
+enum { KEPT = 16, KEPT_BYTES = 2048 };
+
 struct naq_responder {
     natsConnection *nc;
     natsSubscription *sub;
@@ -17,7 +20,15 @@ struct naq_responder {
     bool closed;
     pthread_cond_t gone;
     bool completed; /* libnats will not call any more */
+
+    natsMsg *kept[KEPT]; /* answered; its thread's, afterwards who closes */
+    int n_kept;
 };
+
+static void destroy_kept(naq_responder *r) {
+    while (r->n_kept > 0)
+        natsMsg_Destroy(r->kept[--r->n_kept]);
+}
 
 static void on_request(natsConnection *nc, natsSubscription *sub, natsMsg *m, void *arg) {
     (void)sub;
@@ -30,7 +41,12 @@ static void on_request(natsConnection *nc, natsSubscription *sub, natsMsg *m, vo
     if (answer.len > 0 && !answer.failed && natsMsg_GetReply(m) != NULL)
         (void)natsConnection_Publish(nc, natsMsg_GetReply(m), answer.data, (int)answer.len);
     naq_buf_free(&answer);
-    natsMsg_Destroy(m);
+    if (natsMsg_GetDataLength(m) > KEPT_BYTES) {
+        natsMsg_Destroy(m);
+        return;
+    }
+    r->kept[r->n_kept++] = m;
+    if (r->n_kept == KEPT) destroy_kept(r);
 }
 
 static void on_complete(void *arg) {
@@ -73,6 +89,7 @@ void naq_responder_close(naq_responder *r) {
     while (!r->completed)
         pthread_cond_wait(&r->gone, &r->mu);
     pthread_mutex_unlock(&r->mu);
+    destroy_kept(r);
     natsSubscription_Destroy(r->sub);
     pthread_cond_destroy(&r->gone);
     pthread_mutex_destroy(&r->mu);
