@@ -30,9 +30,9 @@ enum {
     GRAVES = 512,   /* messages destroyed at once */
     /* What an idle loop may keep undestroyed, so that not each heartbeat that comes wakes libnats'
      * collector as well. */
-    IDLE_GRAVES = 32,
+    IDLE_GRAVES = 128,
     IDLE_BYTES = 64 << 10,
-    IDLE_MS = 30000,
+    IDLE_MS = 150000,
     KEPT_BYTES = 8 << 20
 };
 
