@@ -52,7 +52,7 @@ typedef struct naq_limits {
     void (*given_up)(void *ctx, naq_stop why);
     void *ctx;
     uint64_t seen;
-    int64_t since_ms;
+    int64_t looked_ms, waited_ms;
 
     /* The thread's own; frames are read by the signal handler as well. */
     naq_frame *volatile frames;

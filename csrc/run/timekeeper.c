@@ -7,7 +7,11 @@ enum {
     LONGEST_MS = 3600 * 1000,
     /* The signal is repeated: one that came while the job was between two coroutines, or in a call
      * that it did not end, is not the last. */
-    REPEAT_MS = 20
+    REPEAT_MS = 20,
+    /* Of the time between two looks at most so much counts for the grace. When this thread was kept
+     * from looking (the process was stopped, the machine overloaded), so was the job's from
+     * stopping. */
+    COUNTS_MS = 5 * REPEAT_MS
 };
 
 static int64_t earlier(int64_t a, int64_t b) {
@@ -51,9 +55,12 @@ static int64_t look(naq_limits *l, int64_t now, bool *lost) {
     if (seen.why == NAQ_STOP_NONE) return look_at_clocks(l, seen, now);
     if (l->seen != seen.state) {
         l->seen = seen.state;
-        l->since_ms = now;
+        l->waited_ms = 0;
+    } else {
+        l->waited_ms += earlier(now - l->looked_ms, COUNTS_MS);
     }
-    if (now - l->since_ms >= grace_of(seen.why) && !seen.borrowing) {
+    l->looked_ms = now;
+    if (l->waited_ms >= grace_of(seen.why) && !seen.borrowing) {
         *lost = naq_limits_strike(l, seen, NAQ_STOP_STUCK);
         return now;
     }

@@ -3,7 +3,7 @@
  * One thread. It sleeps until the next deadline that it knows of; a job with a later one costs it
  * nothing, which is how it is for jobs with the same timeout one after the other. A job that does
  * not end within NAQ_GRACE_MS of being stopped (NAQ_CUT_OFF_MS, when its worker ends) is reported
- * as stuck, once, and watched no more. */
+ * as stuck, once, and watched no more. Time in which the process stood still does not count. */
 #ifndef NAQ_RUN_TIMEKEEPER_H
 #define NAQ_RUN_TIMEKEEPER_H
 

@@ -83,6 +83,19 @@ describe("a job that cannot be stopped", function()
     end)
   end
 
+  it("is not given up for the time in which its worker stood still", function()
+    start(1)
+    local job = hang("gate", { timeout = TIMEOUT })
+    eventually(function() return job:status() == "running" end, 10, "it to run")
+    core.sleep(TIMEOUT + 0.3) -- its time is over
+    worker:freeze()
+    core.sleep(GRACE + 0.5)
+    worker:thaw()
+    open_gate()
+    local record = ended(job)
+    assert.same({ "JOB_TIMEOUT", "timeout" }, { record.error.code, record.reason })
+  end)
+
   it("is a failed attempt under the retry rules, and its first run's end changes nothing", function()
     start(1)
     local job = assert(queue:enqueue("hang_once", { gate = gate }, { timeout = 0.1 }))
