@@ -7,7 +7,7 @@ local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 -- A shell command in a clean environment, from /: nothing of this tree may help.
 local function shell(command)
-  local clean = "env -i HOME=/nonexistent PATH=/usr/local/bin:/usr/bin:/bin "
+  local clean = "env -i HOME=/nonexistent PATH=/usr/local/bin:/usr/bin:/bin CMAKE_BUILD_PARALLEL_LEVEL=2 "
   local p = assert(io.popen("cd / && " .. clean .. "sh -c " .. quoted(command) .. " 2>&1; echo \"[$?]\""))
   local out = p:read("*a")
   p:close()
