@@ -30,11 +30,20 @@ describe("nats-server killed with SIGKILL", function()
   it("loses no confirmed job; workers and producers carry on by themselves", function()
     local count, kills = FULL and 20000 or 3000, FULL and 8 or 3
     local workers = { start_worker(), start_worker() }
+    -- One that is just starting ends when it loses its server.
+    for _, worker in ipairs(workers) do
+      eventually(function() return worker:log():find("ready, threads", 1, true) end, 60, "the worker to be ready")
+    end
     local producers, files = {}, {}
     for i = 1, 2 do
       files[i] = side.dir .. "/accepted" .. i
       local args = { "run", JOBS .. "/producer.lua", queue.name, count / 2, side.path, files[i] }
       producers[i] = support.process.start(args, { env = { NAQ_NATS_URL = server.url } })
+    end
+
+    for i, file in ipairs(files) do
+      -- So does a producer that connects.
+      eventually(function() return #lines(file) > 0, producers[i]:log() end, 60, "the producer to begin")
     end
 
     for kill = 1, kills do
@@ -72,7 +81,7 @@ describe("nats-server killed with SIGKILL", function()
       return left == 0, left
     end, FULL and 120 or 20, "the queue to be empty")
     for _, worker in ipairs(workers) do
-      assert.equal("running", (worker:wait(0)))
+      assert.equal("running", (worker:wait(0)), worker:log())
     end
   end)
 
