@@ -31,7 +31,11 @@ end
 -- The record as it is, or {}; and its revision, 0 where there is none.
 local function read(client, name)
   local bucket = client.prefix .. "_control"
-  local text, revision, code = client.conn:kv_get(bucket, name)
+  local there, text, revision, code
+  there, revision, code = jetstream_api.laid_out(client)
+  if there == nil then return nil, revision, code end
+  if not there then return {}, 0 end
+  text, revision, code = client.conn:kv_get(bucket, name)
   if text then
     local record, message
     record, message, code = core.decode(text)
@@ -145,7 +149,12 @@ end
 ---@return naq.QueueSettings? settings  all that is set now
 ---@return string? message, naq.Code? code
 function control.configure(client, name, changes)
-  local record, message, code
+  local there, record, message, code
+  there, message, code = jetstream_api.laid_out(client)
+  if there == false then
+    there, message, code = client:ensure_layout()
+  end
+  if not there then return nil, message, code end
   for _ = 1, TRIES do
     record, message, code = change_once(client, name, changes)
     if record or code ~= errors.WRONG_REVISION then break end

@@ -64,6 +64,18 @@ function jetstream_api.call(conn, api, object, body, seconds)
   return answer
 end
 
+--- Whether naq's streams and buckets are there: the stream of jobs is created last. Before that a bucket may
+--- be just being created, and reading a message of such a stream ends nats-server 2.9.10.
+---@param client {conn: naq.CoreConn, prefix: string, laid_out: boolean?}
+---@return boolean? there, string? message, naq.Code? code
+function jetstream_api.laid_out(client)
+  if client.laid_out then return true end
+  local info, message, code = jetstream_api.call(client.conn, "STREAM.INFO", client.prefix .. "_jobs")
+  if not info and code ~= errors.KEY_NOT_FOUND then return nil, message, code end
+  client.laid_out = info ~= nil
+  return client.laid_out
+end
+
 -- Past the last subject of any stream: the answer then counts the subjects and lists none of them.
 local PAST_THE_END = 2147483647
 

@@ -1,6 +1,7 @@
 -- leader.lua -- which scheduler leads, as its lease says.
 local core = require("naq.core")
 local errors = require("naq.errors")
+local jetstream_api = require("naq.jetstream_api")
 
 local leader = {}
 
@@ -15,7 +16,10 @@ local leader = {}
 ---@param client naq.Client
 ---@return naq.LeaderInfo? leader, string? message, naq.Code? code
 function leader.find(client)
-  local text, message, code = client.conn:kv_get(client.prefix .. "_leader", "scheduler")
+  local there, text, message, code
+  there, message, code = jetstream_api.laid_out(client)
+  if not there then return nil, message, code end
+  text, message, code = client.conn:kv_get(client.prefix .. "_leader", "scheduler")
   if not text then
     if code == errors.KEY_NOT_FOUND or code == errors.CONFIGURATION then return nil end
     return nil, message, code
