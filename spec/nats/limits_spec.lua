@@ -54,7 +54,7 @@ describe("limits of an attempt", function()
       local names = run("loops").result
       assert.is_true(#names >= 15)
       local jobs, most = {}, SLOW and 2 or 0.6
-      local function start(how)
+      local function loop(how)
         return assert(queue:enqueue("loop", { how = how }, { timeout = 0.1, max_retries = 0 }))
       end
       local function seconds_of(how, job)
@@ -66,13 +66,13 @@ describe("limits of an attempt", function()
         return took
       end
       for _, how in ipairs(names) do
-        jobs[how] = start(how)
+        jobs[how] = loop(how)
       end
       for how, job in pairs(jobs) do
         local took = seconds_of(how, job)
         -- The machine may be busy with something else once.
         for _ = 1, 2 do
-          if took >= most then took = seconds_of(how, start(how)) end
+          if took >= most then took = seconds_of(how, loop(how)) end
         end
         assert.is_true(took < most, how .. " took " .. took)
       end
