@@ -95,6 +95,7 @@ static void made(void *ctx, int64_t index, naq_slice answer) {
     if (js == 0) {
         k->wanted = k->pull.pending = naq_reply_int(answer, "num_pending", 0);
         k->state = NAQ_BUCKET_OPEN;
+        k->not_before_ms = 0; /* was the time for making it again */
         naq_log(NAQ_DEBUG, "bucket %" PRId64 " of the delayed store is open, jobs: %" PRId64,
                 k->number, k->wanted);
         return;
