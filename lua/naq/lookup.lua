@@ -44,7 +44,11 @@ end
 ---@param id string
 ---@return table? record, string? message, naq.Code? code
 function lookup.record(client, id)
-  local text, message, code = client.conn:find_record(client.prefix, id)
+  local there, text, message, code
+  there, message, code = jetstream_api.laid_out(client)
+  if there == false then return not_found(id) end
+  if not there then return nil, message, code end
+  text, message, code = client.conn:find_record(client.prefix, id)
   if not text then
     if nowhere(code) then return not_found(id) end
     return nil, message, code
@@ -248,6 +252,9 @@ end
 ---@param hint? {queue: string?, priority: string?}
 ---@return naq.Found? found, string? message, naq.Code? code  JOB_NOT_FOUND, EXPIRED
 function lookup.locate(client, id, hint)
+  local there, problem, why = jetstream_api.laid_out(client)
+  if there == false then return not_found(id) end
+  if not there then return nil, problem, why end
   local searched = {}
   for _ = 1, 2 do
     local found, message, code = look(client, id, hint, searched)

@@ -18,6 +18,7 @@ describe("a new server", function()
       for _ = 1, 20 do
         client:leader()
         queue:settings()
+        client:job("nobody"):status()
       end
       return worker:log():find("ready", 1, true), worker:log()
     end, 20, "the worker to be ready")
