@@ -115,6 +115,7 @@ void naq_conn_server_id(naq_conn *c, char *out, size_t size);
  * NULL-terminated, for `further`; NULL when none are known. Not blocking. */
 char **naq_conn_cluster(naq_conn *c);
 void naq_conn_cluster_free(char **servers); /* NULL is fine */
+bool naq_conn_clustered(naq_conn *c);       /* it knows of more than one; not blocking */
 /* How many servers the cluster has; 1 when it is not one. [blocks] as naq_conn_info. */
 int naq_conn_cluster_size(naq_conn *c);
 naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *err); /* [blocks] */

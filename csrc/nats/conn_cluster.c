@@ -49,6 +49,13 @@ void naq_conn_learn(naq_conn *c) {
     naq_conn_cluster_free(before);
 }
 
+bool naq_conn_clustered(naq_conn *c) {
+    pthread_mutex_lock(&c->mu);
+    bool several = c->cluster != NULL && c->cluster[0] != NULL && c->cluster[1] != NULL;
+    pthread_mutex_unlock(&c->mu);
+    return several;
+}
+
 char **naq_conn_cluster(naq_conn *c) {
     pthread_mutex_lock(&c->mu);
     size_t n = 0;

@@ -33,6 +33,7 @@ enum {
     SLICE_MS = 250,
     FLUSH_MS = 2000,
     HEARTBEAT_MS = 3000,
+    CLUSTER_HEARTBEAT_MS = 5000,
     SILENCE_MS = 1000,  /* beyond two heartbeats */
     LEAST_ASK_MS = 500, /* a new consumer takes a round trip, however short the caller's time */
     MOST_ASK_MS = 5000,
@@ -66,6 +67,7 @@ struct naq_kv_watch {
     bool tell_reset, tell_up_to_date;
     int reconnects;
     int64_t heard_ms, pause_ms;
+    int64_t heartbeat_ms; /* of the present consumer */
 };
 
 static naq_status ask(naq_kv_watch *w, const char *api, const naq_buf *request, int64_t ms,
@@ -105,8 +107,18 @@ static naq_status look_at_bucket(naq_kv_watch *w, int64_t ms, naq_err *err) {
     return status;
 }
 
+/* On a cluster the consumer may stand on another server than the one connected to, and go with it:
+ * only the heartbeats tell. Else it goes with the connection. */
 static int64_t heartbeat_ms(const naq_kv_watch *w) {
-    return w->options.heartbeat_ms > 0 ? w->options.heartbeat_ms : HEARTBEAT_MS;
+    int64_t wanted = w->options.heartbeat_ms > 0 ? w->options.heartbeat_ms : HEARTBEAT_MS;
+    bool sooner = wanted > CLUSTER_HEARTBEAT_MS && naq_conn_clustered(w->c);
+    return sooner ? CLUSTER_HEARTBEAT_MS : wanted;
+}
+
+/* How long a wait may last before somebody looks whether all is well. */
+static int64_t slice_ms(const naq_kv_watch *w) {
+    int64_t wanted = w->options.slice_ms > 0 ? w->options.slice_ms : SLICE_MS;
+    return wanted < w->heartbeat_ms ? wanted : w->heartbeat_ms;
 }
 
 static void write_request(const naq_kv_watch *w, const char *inbox, naq_buf *out) {
@@ -123,7 +135,7 @@ static void write_request(const naq_kv_watch *w, const char *inbox, naq_buf *out
                    ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"max_deliver\":-1,"
                    "\"mem_storage\":true,\"num_replicas\":1,\"flow_control\":true,"
                    "\"idle_heartbeat\":%lld000000}}",
-                   (long long)heartbeat_ms(w));
+                   (long long)w->heartbeat_ms);
 }
 
 static void remove_consumer(naq_kv_watch *w) {
@@ -202,6 +214,7 @@ static naq_status create_consumer(naq_kv_watch *w, int64_t ms, naq_err *err) {
 /* A new consumer behind what was seen. */
 static naq_status start(naq_kv_watch *w, int64_t ms, naq_err *err) {
     remove_consumer(w);
+    w->heartbeat_ms = heartbeat_ms(w);
     w->reconnects = naq_conn_reconnects(w->c);
     naq_status status = look_at_bucket(w, ms, err);
     if (status == NAQ_OK) status = create_consumer(w, ms, err);
@@ -317,7 +330,7 @@ static bool must_start(const naq_kv_watch *w) {
 /* Nothing came in a slice. The queue was empty then, so nothing has come since what was heard last,
  * however long ago the caller asked before. */
 static void nothing_came(naq_kv_watch *w) {
-    if (naq_mono_ms() - w->heard_ms > 2 * heartbeat_ms(w) + SILENCE_MS) w->live = false;
+    if (naq_mono_ms() - w->heard_ms > 2 * w->heartbeat_ms + SILENCE_MS) w->live = false;
 }
 
 naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *event,
@@ -326,7 +339,6 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
     naq_status status = naq_pool_check(w->c, err);
     natsMsg_Destroy(w->held);
     w->held = NULL;
-    int64_t slice = w->options.slice_ms > 0 ? w->options.slice_ms : SLICE_MS;
     while (status == NAQ_OK) {
         if (atomic_load(&w->ended))
             return naq_fail(err, NAQ_CLOSED, "watching bucket %s: ended", w->bucket);
@@ -338,8 +350,8 @@ naq_status naq_kv_watch_next(naq_kv_watch *w, int64_t timeout_ms, naq_kv_event *
         if (must_start(w))
             status = start_again(w, rest, err);
         else
-            s = natsSubscription_NextMsg(&m, w->sub,
-                                         naq_patience_slice(rest < slice ? rest : slice));
+            s = natsSubscription_NextMsg(
+                &m, w->sub, naq_patience_slice(rest < slice_ms(w) ? rest : slice_ms(w)));
         if (s == NATS_OK) {
             if (take(w, m, event)) return NAQ_OK;
             natsMsg_Destroy(m);

@@ -16,9 +16,11 @@ typedef struct naq_kv_watch_options {
     bool history;      /* all revisions that the bucket keeps, not only the last of each key */
     bool updates_only; /* only what is written from now on */
     bool ignore_deletes;
-    bool headers_only;    /* no values */
-    int64_t slice_ms;     /* how often a long wait looks after its connection; 0: every 250 ms */
-    int64_t heartbeat_ms; /* of the server, two of which may stay out; 0: 3 s. Each is a wake-up */
+    bool headers_only; /* no values */
+    int64_t slice_ms;  /* how often a long wait looks after its connection; 0: every 250 ms */
+    /* Of the server, two of which may stay out; 0: 3 s. On a cluster 5 s at most. Each is a wake.
+     */
+    int64_t heartbeat_ms;
 } naq_kv_watch_options;
 
 typedef enum naq_kv_operation {

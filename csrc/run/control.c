@@ -9,7 +9,7 @@
 #include "base/log.h"
 
 enum {
-    HEARTBEAT_MS = 30000, /* an idle worker wakes for it, and to look whether it came */
+    HEARTBEAT_MS = 60000, /* an idle worker wakes for it, and to look whether it came */
     FIRST_MS = 30000,
     WAIT_MS = 60000,
     PAUSE_MS = 500

@@ -27,7 +27,7 @@ enum {
     MISSED_MS = 60 * 1000,
     BATCH = 512,
     LOOK_MS = 1000,   /* how soon a clock that was set is noticed */
-    SLICE_MS = 30000, /* nothing else wakes who has no schedules */
+    SLICE_MS = 60000, /* nothing else wakes who has no schedules */
     PAUSE_MS = 500,
     AGAIN_MS = 1000,
     AGAIN_MAX_MS = 60 * 1000,

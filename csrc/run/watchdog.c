@@ -6,7 +6,7 @@
 
 enum {
     BEYOND_HELP_MS = 60000, /* a second finding within this time */
-    AT_REST_MS = 25000      /* until one that had nothing is looked at again: it costs wakes */
+    AT_REST_MS = 40000      /* until one that had nothing is looked at again: it costs wakes */
 };
 
 void naq_watchdog_note(naq_watched *w, const naq_pull *p, int64_t now_ms) {
