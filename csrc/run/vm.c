@@ -254,26 +254,18 @@ static void set_ceilings(naq_vm *vm, const naq_call *call) {
     if (any || call->limits.any) naq_limits_set(&vm->limits, L, &c);
 }
 
-/* A payload can ask for the sandbox, never lift it. False: what says why the job cannot run there.
- */
-static bool enter_sandbox(naq_vm *vm, const naq_call *call) {
+/* A payload can ask for the sandbox, never lift it. */
+static void enter_sandbox(naq_vm *vm, const naq_call *call) {
     lua_State *L = vm->L;
     lua_rawgeti(L, 2, ENTRY_SANDBOXED);
     bool there = lua_toboolean(L, -1);
     lua_pop(L, 1);
-    if (there) return true;
+    if (there) return;
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs.sandboxed);
     lua_pushlstring(L, call->name.at, call->name.len);
     lua_pushlstring(L, call->queue.at, call->queue.len);
-    lua_call(L, 2, 2);
-    if (lua_istable(L, -2)) {
-        lua_pop(L, 1);
-        lua_replace(L, 2);
-        return true;
-    }
-    vm->what.did = NAQ_DID_FAIL;
-    describe_error(vm);
-    return false;
+    lua_call(L, 2, 1);
+    lua_replace(L, 2);
 }
 
 static bool wants_sandbox(const naq_call *call) {
@@ -300,7 +292,7 @@ static int call_protected(lua_State *L) {
         naq_buf_putc(&vm->what.message, '\0');
         return 0;
     }
-    if (call->limits.any && wants_sandbox(call) && !enter_sandbox(vm, call)) return 0;
+    if (call->limits.any && wants_sandbox(call)) enter_sandbox(vm, call);
     set_ceilings(vm, call);
     lua_rawgeti(L, 2, ENTRY_RESULT_TTL);
     if (lua_isnumber(L, -1)) vm->what.result_ttl = lua_tonumber(L, -1);

@@ -22,7 +22,16 @@ local ONCE = { "naq.runner", "naq.job_files", "naq.library", "naq.attempt" }
 ---@param host table       limits: the worker's, for jobs that have none; sandboxed(job) -> fn, own; hooks
 local function entry(job, options, host)
   local fn, own = job.fn, job.own
-  if options.sandbox then fn, own = host.sandboxed(job) end
+  if options.sandbox then
+    local ok, inside, its_own = pcall(host.sandboxed, job)
+    if not ok and job.options.sandbox then error(inside, 0) end
+    fn, own = inside, its_own
+    -- What a queue or a payload asks for may come while the worker serves: a job that cannot be had inside
+    -- fails, with the reason, and does not run outside instead.
+    if not ok then
+      fn = function() error(inside, 0) end
+    end
+  end
   if #host.hooks > 0 then fn = require("naq.hook_chain").wrap(fn, host.hooks, host.marks) end
   local info = debug.getinfo(fn, "u")
   return {
@@ -98,7 +107,7 @@ end
 ---@field on_queues table<string, table>             the same by queue, where one has a policy of its own
 ---@field decide fun(name, queue, payload_text, attempt, message, code): number?, integer
 ---        the delay before the next attempt, nil when there is none; the number of retries
----@field sandboxed fun(name: string, queue: string): table?, string?  a job for a payload that asks for it
+---@field sandboxed fun(name: string, queue: string): table  a job for a payload that asks for it
 
 --- The jobs of a state. Raises with file and line.
 ---@param told table  {files, dirs, limits, policies}
@@ -142,10 +151,7 @@ function runner.build(told, from, globals, marks, random)
     local known = (on_queues[queue] or entries)[name]
     local found = in_sandbox[known]
     if not found then
-      local options = setmetatable({ sandbox = true }, { __index = known.options })
-      local ok, made = pcall(entry, known.job, options, host)
-      if not ok then return nil, made end
-      found = made
+      found = entry(known.job, setmetatable({ sandbox = true }, { __index = known.options }), host)
       in_sandbox[known] = found
     end
     return found
