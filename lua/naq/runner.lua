@@ -25,10 +25,11 @@ local function entry(job, options, host)
   if options.sandbox then
     local ok, inside, its_own = pcall(host.sandboxed, job)
     if not ok and job.options.sandbox then error(inside, 0) end
-    fn, own = inside, its_own
-    -- What a queue or a payload asks for may come while the worker serves: a job that cannot be had inside
-    -- fails, with the reason, and does not run outside instead.
-    if not ok then
+    if ok then
+      fn, own = inside, its_own
+    else
+      -- A queue or a payload may ask for it while the worker serves. A job that cannot be had inside fails,
+      -- with the reason; it does not run outside instead.
       fn = function() error(inside, 0) end
     end
   end
