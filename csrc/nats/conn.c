@@ -17,8 +17,7 @@
 #include "nats/nstatus.h"
 #include "nats/tls.h"
 
-/* For a look at why it failed, on a busy machine. What has a time of its own ends before that. */
-enum { LOOK_MS = 750 };
+enum { LOOK_MS = 250 };
 
 /* The process that first called libnats; its threads live there and nowhere else. */
 static atomic_int library_pid;
