@@ -148,7 +148,7 @@ key("workers.memory_limit", bytes({
 }))
 key("workers.max_crashes", {
   type = "integer",
-  min = 0,
+  min = 1,
   default = 3,
   flat = "max_crashes",
   env = { "NAQ_WORKER_MAX_CRASHES" },
