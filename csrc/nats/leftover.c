@@ -61,6 +61,14 @@ naq_status naq_message_get(naq_conn *c, const char *stream, uint64_t sequence, n
     return status;
 }
 
+/* Of 10057, which stands for all that goes wrong: there is none, or somebody else deleted it. */
+static bool says_absent(const char *text) {
+    static const char *const WAYS[] = {"not found", "no message", "EOF", "deleted"};
+    for (size_t i = 0; i < sizeof WAYS / sizeof *WAYS; i++)
+        if (strstr(text, WAYS[i]) != NULL) return true;
+    return false;
+}
+
 static naq_status discard(naq_conn *c, const char *stream, uint64_t sequence, bool erase,
                           naq_err *err) {
     char subject[320], request[64], text[256];
@@ -71,8 +79,7 @@ static naq_status discard(naq_conn *c, const char *stream, uint64_t sequence, bo
     naq_status status = naq_conn_request(c, subject, request, (size_t)n, ASK_MS, &answer, err);
     if (status == NAQ_OK) {
         int js = naq_reply_error((naq_slice){answer.data, answer.len}, text, sizeof text);
-        /* 10057 with this text: somebody else deleted it. */
-        if (js != 0 && js != NAQ_JS_MSG_NOT_FOUND && strstr(text, "not found") == NULL)
+        if (js != 0 && js != NAQ_JS_MSG_NOT_FOUND && !says_absent(text))
             status = naq_from_js(err, js, text, "stream %s: deleting message %" PRIu64, stream,
                                  sequence);
     }

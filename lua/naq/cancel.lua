@@ -122,15 +122,11 @@ local function record_text(try, expires_at)
   return kept and ("%s,%s}"):format(text:sub(1, -2), kept) or text
 end
 
--- By sequence: a purge of one subject makes consumers of nats-server 2.9.10 skip what is pending. Without
--- erasing it: a server killed at that moment may have lost count of its sequences. One killed within some
--- seconds finds the message again, and workers its record, or their memory of it. Nobody looks for a dead
--- letter like that: it is erased.
+-- Without erasing it: a server killed at that moment may have lost count of its sequences. One killed within
+-- some seconds finds the message again, and workers its record, or their memory of it. Nobody looks for a
+-- dead letter like that: it is erased.
 local function delete(client, stream, seq, erase)
-  local body = { seq = seq, no_erase = not erase }
-  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
-  if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
-  return nil, message, code
+  jetstream_api.delete_message(client.conn, stream, seq, erase)
 end
 
 -- A record as it is now, with its place; nil alone: none.

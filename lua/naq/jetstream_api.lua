@@ -64,6 +64,27 @@ function jetstream_api.call(conn, api, object, body, seconds)
   return answer
 end
 
+-- Deleting answers 10057 to all that goes wrong, and what the store says: "no message found" of a file store,
+-- "sequence 17 not found" of one in memory, "EOF" behind the last, "deleted message".
+local ABSENT = { "not found", "no message", "EOF", "deleted" }
+
+--- Delete one message of a stream. By its sequence: a purge of its subject makes consumers of nats-server
+--- 2.9.10 skip what is pending.
+---@param conn naq.CoreConn
+---@param stream string
+---@param seq integer
+---@param erase? boolean  overwrite it on the disk, too; else a server killed within seconds has it again
+---@return boolean? deleted, string? message, naq.Code? code  false: it is not there, message says so
+function jetstream_api.delete_message(conn, stream, seq, erase)
+  local body = ('{"seq":%d,"no_erase":%s}'):format(seq, tostring(not erase))
+  local ok, message, code = jetstream_api.call(conn, "STREAM.MSG.DELETE", stream, body)
+  if ok then return true end
+  for _, text in ipairs(ABSENT) do
+    if code == errors.KEY_NOT_FOUND or message:find(text, 1, true) then return false, message end
+  end
+  return nil, message, code
+end
+
 --- Whether naq's streams and buckets are there: the stream of jobs is created last. Before that a bucket may
 --- be just being created, and reading a message of such a stream ends nats-server 2.9.10.
 ---@param client {conn: naq.CoreConn, prefix: string, laid_out: boolean?}

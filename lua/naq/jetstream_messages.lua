@@ -120,14 +120,9 @@ function JetStream:delete_msg(stream, seq, opts)
   if not ok then return nil, message, code end
   if type(seq) ~= "number" or seq % 1 ~= 0 or seq < 1 then error("a sequence expected", 2) end
   opts = options.apply({ erase = { type = "boolean" } }, opts, 2)
-  local body = ('{"seq":%d,"no_erase":%s}'):format(seq, tostring(not opts.erase))
-  ok, message, code = api.call(core, "STREAM.MSG.DELETE", stream, body)
+  ok, message, code = api.delete_message(core, stream, seq, opts.erase)
   if ok then return true end
-  -- 10057 stands for all that can go wrong; EOF is how 2.9's file store says that there is none.
-  for _, text in ipairs({ "not found", "no message", "EOF", "deleted" }) do
-    if message:find(text, 1, true) then code = errors.KEY_NOT_FOUND end
-  end
-  return nil, "stream " .. message, code
+  return nil, "stream " .. message, code or errors.KEY_NOT_FOUND
 end
 
 return JetStream

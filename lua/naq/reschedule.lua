@@ -43,12 +43,8 @@ end
 
 -- True: deleted; false: it was not there any more.
 local function delete(client, seq)
-  local body = { seq = seq, no_erase = true }
-  local stream = client.prefix .. "_delayed"
-  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
-  if ok then return true end
-  if code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return false end
-  return nil, message, code
+  local deleted, message, code = jetstream_api.delete_message(client.conn, client.prefix .. "_delayed", seq)
+  return deleted, message, code
 end
 
 local function hop_of(data) return (core.letter(('{"payload":%s}'):format(data)) or {}).hop or 0 end

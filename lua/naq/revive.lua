@@ -104,11 +104,9 @@ end
 --- Delete a message of a stream by its sequence: true when it is gone, whoever did it.
 ---@return true? gone, string? message, naq.Code? code
 function revive.delete(client, stream, seq)
-  local body = { seq = seq }
-  stream = client.prefix .. stream
-  local ok, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
-  if ok or code == errors.KEY_NOT_FOUND or (message or ""):find("not found", 1, true) then return true end
-  return nil, message, code
+  local deleted, message, code = jetstream_api.delete_message(client.conn, client.prefix .. stream, seq, true)
+  if deleted == nil then return nil, message, code end
+  return true
 end
 
 -- To its queue. In its place may stand a message of the hop that ended: whoever ended it died before its

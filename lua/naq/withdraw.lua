@@ -117,17 +117,6 @@ local function drop_where_fetched(client, found, id)
   return dropped, message, code
 end
 
--- Off the queue. True; false: it was not there any more.
-local function remove(client, seq)
-  local stream = client.prefix .. "_jobs"
-  local body = { seq = seq, no_erase = true }
-  local deleted, message, code = jetstream_api.call(client.conn, "STREAM.MSG.DELETE", stream, body)
-  if deleted then return true end
-  -- "no message found", or "sequence 17 not found"
-  if code == errors.KEY_NOT_FOUND or (message or ""):find("found", 1, true) then return false end
-  return nil, message, code
-end
-
 --- Take one waiting job away, as if it had never been enqueued.
 ---@param client naq.Client
 ---@param name string
@@ -151,7 +140,7 @@ function withdraw.job(client, name, id)
   end
 
   local removed
-  removed, message, code = remove(client, found.seq)
+  removed, message, code = jetstream_api.delete_message(client.conn, client.prefix .. "_jobs", found.seq)
   if removed == nil then return nil, message, code end
   if not removed then
     -- Whoever had fetched it has dropped it; or somebody was faster, and it has ended.
