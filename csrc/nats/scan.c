@@ -13,7 +13,13 @@
 #include "nats/nstatus.h"
 #include "nats/reply.h"
 
-enum { SILENCE_MS = 3000, CREATE_MS = 10000, LOST_MS = 5000, TRIES = 6 };
+enum {
+    SILENCE_MS = 3000,
+    CREATE_MS = 10000,
+    CREATE_FIRST_MS = 2000, /* in a cluster, doubled each time */
+    LOST_MS = 5000,
+    TRIES = 6
+};
 
 typedef struct run {
     naq_conn *c;
@@ -22,6 +28,7 @@ typedef struct run {
     void *ctx;
     uint64_t seen; /* the last sequence visited */
     int visited;
+    int64_t create_ms;
 } run;
 
 static void put_start(const run *r, naq_buf *out) {
@@ -59,7 +66,7 @@ static naq_status create(const run *r, char *name, size_t size, int64_t *pending
                            "\"max_deliver\":-1,\"mem_storage\":true,\"num_replicas\":1,"
                            "\"inactive_threshold\":30000000000}}");
     naq_status status =
-        naq_conn_request(r->c, subject, request.data, request.len, CREATE_MS, &answer, err);
+        naq_conn_request(r->c, subject, request.data, request.len, r->create_ms, &answer, err);
     naq_slice a = {answer.data, answer.len};
     int js = status == NAQ_OK ? naq_reply_error(a, text, sizeof text) : 0;
     if (js == NAQ_JS_STREAM_NOT_FOUND)
@@ -143,7 +150,8 @@ static naq_status consume(run *r, natsSubscription *sub, const char *inbox, verd
 
 naq_status naq_scan_run(naq_conn *c, const naq_scan *scan, naq_scan_visit visit, void *ctx,
                         naq_err *err) {
-    run r = {.c = c, .scan = scan, .visit = visit, .ctx = ctx};
+    run r = {.c = c, .scan = scan, .visit = visit, .ctx = ctx, .create_ms = CREATE_MS};
+    if (naq_conn_clustered(c)) r.create_ms = CREATE_FIRST_MS;
     naq_status status = NAQ_OK;
     verdict how = SILENT;
     int64_t end = naq_mono_ms() + LOST_MS;
@@ -165,7 +173,12 @@ naq_status naq_scan_run(naq_conn *c, const naq_scan *scan, naq_scan_visit visit,
             end = naq_mono_ms() + LOST_MS;
         }
         /* The line was cut; the next request waits until it is back. */
-        if (status == NAQ_CONNECTION && !naq_conn_dead(c) && naq_mono_ms() < end) {
+        bool cut = status == NAQ_CONNECTION && !naq_conn_dead(c) && naq_mono_ms() < end;
+        /* nats-server counts a dead server of the cluster among the living for a while, and may
+         * have put the consumer there. The next one may be put elsewhere. */
+        bool misplaced = status == NAQ_TIMEOUT && r.create_ms < CREATE_MS;
+        if (misplaced) r.create_ms *= 2;
+        if (cut || misplaced) {
             status = NAQ_OK;
             how = SILENT;
         }

@@ -20,6 +20,7 @@ enum {
     PACE_MS = 20,
     PAST_SPAN_MS = 29000, /* the longest that has no heartbeat */
     CREATE_MS = 30000, /* making a consumer costs 0.3 s at a million messages, or many times that */
+    CREATE_FIRST_MS = 5000, /* in a cluster, doubled each time */
     ASK_MS = 5000,
     AGAIN_MS = 1000,
     CLOSE_LOOK_MS = 10000,
@@ -31,12 +32,13 @@ enum {
 };
 
 void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, const char *prefix,
-                      int64_t span_ms) {
+                      int64_t span_ms, bool clustered) {
     memset(b, 0, sizeof *b);
     b->loop = loop;
     b->errands = errands;
     b->prefix = prefix;
     b->span_ms = span_ms;
+    b->create_ms = clustered ? CREATE_FIRST_MS : CREATE_MS;
     b->oldest = b->newest = INT64_MAX;
     naq_id_new(b->epoch);
 }
@@ -77,13 +79,16 @@ void naq_buckets_begin(naq_buckets *b, int64_t oldest, int64_t now_us) {
 /* Making its consumer. The place in the table is part of the name, which comes with each delivery.
  */
 
-static void give_up(naq_buckets *b, naq_bucket *k) {
+static void remove_consumer(naq_buckets *b, naq_bucket *k) {
     char subject[320];
-    if (k->pull.consumer[0] != '\0') {
-        (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DELETE.%s_delayed.%s", b->prefix,
-                       k->pull.consumer);
-        naq_loop_send(b->loop, subject, "", 0);
-    }
+    if (k->pull.consumer[0] == '\0') return;
+    (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DELETE.%s_delayed.%s", b->prefix,
+                   k->pull.consumer);
+    naq_loop_send(b->loop, subject, "", 0);
+}
+
+static void give_up(naq_buckets *b, naq_bucket *k) {
+    remove_consumer(b, k);
     k->state = NAQ_BUCKET_DEAD;
 }
 
@@ -104,6 +109,12 @@ static void made(void *ctx, int64_t index, naq_slice answer) {
             k->number, text);
     /* A work queue has no two consumers for one message: somebody else reads here. */
     b->stranger = b->stranger || js > 0;
+    if (js < 0) {
+        /* nats-server counts a dead server of the cluster among the living for a while and may put
+         * a consumer there; one of that name would stay there. */
+        remove_consumer(b, k);
+        k->unanswered++;
+    }
     k->pull.consumer[0] = '\0';
 }
 
@@ -111,7 +122,8 @@ static void make(naq_buckets *b, naq_bucket *k, int64_t now_ms) {
     int index = (int)(k - b->all);
     char stream[96], consumer[96], subject[320];
     (void)snprintf(stream, sizeof stream, "%s_delayed", b->prefix);
-    (void)snprintf(consumer, sizeof consumer, "b%d_%" PRId64 "_%s", index, k->number, b->epoch);
+    (void)snprintf(consumer, sizeof consumer, "b%d_%" PRId64 "_%s_%d", index, k->number, b->epoch,
+                   k->unanswered);
     naq_pull_init(&k->pull, b->loop, (uint16_t)index, stream, consumer);
     k->pull.sole = true;
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DURABLE.CREATE.%s.%s", stream,
@@ -125,9 +137,11 @@ static void make(naq_buckets *b, naq_bucket *k, int64_t now_ms) {
                    "\"mem_storage\":true,\"num_replicas\":1,\"inactive_threshold\":%lld}}",
                    stream, consumer, b->prefix, k->number, ACK_WAIT_S * 1000000000LL,
                    ABANDONED_S * 1000000000LL);
-    k->not_before_ms = now_ms + CREATE_MS + AGAIN_MS;
+    int64_t within = b->create_ms << (k->unanswered < 4 ? k->unanswered : 4);
+    if (within > CREATE_MS) within = CREATE_MS;
+    k->not_before_ms = now_ms + within + AGAIN_MS;
     if (request.failed ||
-        !naq_errand_send(b->errands, subject, request.data, request.len, CREATE_MS, made, b, index))
+        !naq_errand_send(b->errands, subject, request.data, request.len, within, made, b, index))
         k->pull.consumer[0] = '\0';
     naq_buf_free(&request);
 }

@@ -33,6 +33,7 @@ typedef struct naq_bucket {
     int64_t held;                      /* its jobs that were delivered and not acked */
     int64_t wanted, read;  /* how many it had when it was opened, or fewer; and came since */
     int64_t not_before_ms; /* of the next try to open, or to close it */
+    int unanswered;        /* tries to make its consumer */
     int64_t missing_ms;    /* when its consumer was found gone; 0: not */
 } naq_bucket;
 
@@ -41,6 +42,7 @@ typedef struct naq_buckets {
     naq_errands *errands;
     const char *prefix;
     int64_t span_ms;            /* of a request into a bucket that runs */
+    int64_t create_ms;          /* for making a consumer, the first time */
     char epoch[NAQ_ID_NEW + 1]; /* of this leadership: part of the consumers' names */
     naq_bucket all[NAQ_BUCKETS];
     int64_t oldest; /* not closed yet */
@@ -50,9 +52,10 @@ typedef struct naq_buckets {
 } naq_buckets;
 
 /* span_ms: a request whose end the server does not tell leaves a bucket unread for a second longer
- * than that at most. */
+ * than that at most. clustered: a consumer may be put on a server that has just died, and is then
+ * made elsewhere. */
 void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, const char *prefix,
-                      int64_t span_ms);
+                      int64_t span_ms, bool clustered);
 /* Read from the oldest on. */
 void naq_buckets_begin(naq_buckets *b, int64_t oldest, int64_t now_us);
 /* Open what is due to be opened, ask for more, close what is over. confirmed_ms: our lease was sure

@@ -223,7 +223,8 @@ static naq_status begin_reign(naq_scheduler *s, naq_err *err) {
     if (status == NAQ_OK) status = naq_loop_watch(r->loop, r->alarm.fd, rang, s, err);
     if (status != NAQ_OK) return status;
     naq_errands_init(&r->errands, r->store);
-    naq_buckets_init(&r->buckets, r->store, &r->errands, s->prefix, span_ms(s));
+    naq_buckets_init(&r->buckets, r->store, &r->errands, s->prefix, span_ms(s),
+                     naq_conn_clustered(s->conn));
     naq_stragglers_init(&r->stragglers, &r->buckets, &r->errands, s->stragglers_ms);
     status =
         naq_release_open(&r->release, r->loop, r->store, &r->buckets, &r->errands, s->prefix, err);
