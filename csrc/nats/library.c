@@ -23,6 +23,7 @@ static void open_once(void) {
     bool batch = pthread_getschedparam(pthread_self(), &policy, &before) == 0 &&
                  policy == SCHED_OTHER &&
                  pthread_setschedparam(pthread_self(), SCHED_BATCH, &none) == 0;
+    naq_nstatus_before_open();
     opened = nats_Open(-1);
     /* Its last error, which it keeps for each thread: 672 bytes left behind by each that ends. */
     naq_thread_at_end(nats_ReleaseThreadMemory);

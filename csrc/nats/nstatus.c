@@ -9,21 +9,22 @@
 /* libnats keeps its last error for each thread, and leaves it behind when a thread ends that is not
  * its own. Ours forget it as they end (library.c); this is for a program's, as far as they met one.
  */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_end;
+static bool watched;
 
 static void forget_errors(void *unused) {
     (void)unused;
     nats_ReleaseThreadMemory();
 }
 
-static void make_key(void) {
-    (void)pthread_key_create(&at_end, forget_errors);
+/* A thread that ends clears its keys in the order in which they were made: ours comes first, or
+ * libnats' would be gone by then. */
+void naq_nstatus_before_open(void) {
+    watched = pthread_key_create(&at_end, forget_errors) == 0;
 }
 
 static const char *last_error(void) {
-    pthread_once(&once, make_key);
-    (void)pthread_setspecific(at_end, &at_end); /* whatever is not NULL */
+    if (watched) (void)pthread_setspecific(at_end, &at_end); /* whatever is not NULL */
     return nats_GetLastError(NULL);
 }
 

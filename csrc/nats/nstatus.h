@@ -18,6 +18,9 @@ enum {
     NAQ_JS_MSG_NOT_FOUND = 10037
 };
 
+/* Once, before nats_Open(). */
+void naq_nstatus_before_open(void);
+
 /* Fill err from a failed libnats call: must run on the thread that made it, before any other nats_*
  * call, because the last-error text is per thread. js may be 0. what names the object. */
 naq_status naq_from_nats(naq_err *err, natsStatus s, int js, const char *fmt, ...)

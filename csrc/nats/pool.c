@@ -5,6 +5,7 @@
  * connection is opened and closed outside the lock: both wait for libnats' threads. */
 #include "nats/pool.h"
 
+#include <nats/nats.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "base/log.h"
 #include "nats/url.h"
 
-enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000 };
+enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000, EXIT_MS = 100 };
 
 typedef enum entry_state { OPENING, OPEN, FAILED } entry_state;
 
@@ -462,8 +463,12 @@ int naq_pool_close(const char *const *servers) {
 }
 
 /* Other threads may still run, and use connections: they are told CLOSED. */
+/* OpenSSL's own handler comes next, and frees the locks with which libnats' threads may still be
+ * freeing a connection. They are waited for; not for long, when something still holds one. */
 static void close_at_exit(void) {
-    if (naq_conn_library_here()) (void)close_all(NULL, true);
+    if (!naq_conn_library_here()) return;
+    (void)close_all(NULL, true);
+    (void)nats_CloseAndWait(EXIT_MS);
 }
 
 /* ---- numbers ---- */
