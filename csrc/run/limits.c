@@ -132,25 +132,17 @@ static void on_signal(int number) {
     if (state & RUNNING && reason_of(state) != NAQ_STOP_NONE) hook_all(l);
 }
 
-static bool take_signal(int number) {
-    struct sigaction before;
-    if (sigaction(number, NULL, &before) != 0 || before.sa_handler != SIG_DFL) return false;
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (sigaction(number, &action, NULL) != 0) return false;
-    signal_number = number;
-    return true;
-}
-
 /* The first real-time signal that nobody in this process uses. */
 static void choose_signal(void) {
-#ifdef __SANITIZE_THREAD__
-    /* ThreadSanitizer keeps a signal until the thread calls into the C library, which a loop in Lua
-     * may never do; it hands on at once what it takes for the processor's. */
-    if (take_signal(SIGTRAP)) return;
-#endif
-    for (int number = SIGRTMIN + 3; number <= SIGRTMAX; number++)
-        if (take_signal(number)) return;
+    for (int number = SIGRTMIN + 3; number <= SIGRTMAX; number++) {
+        struct sigaction before;
+        if (sigaction(number, NULL, &before) != 0 || before.sa_handler != SIG_DFL) continue;
+        struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+        sigemptyset(&action.sa_mask);
+        if (sigaction(number, &action, NULL) != 0) continue;
+        signal_number = number;
+        return;
+    }
 }
 
 /* A call of ours that waits, inside the job. Behind the call the hook is waiting. */

@@ -40,9 +40,13 @@ local function run_shell(path, folder, env)
   return state == "exited" and status or state, read(out)
 end
 
+-- ThreadSanitizer delivers a signal when the thread calls into libc, which an endless loop in Lua never does:
+-- under it nothing stops the one of this page.
+local UNSTOPPED = support.build:find("tsan", 1, true) and "docs/limits.md"
+
 for _, document in ipairs(markdown.documents(support.root)) do
   local blocks = markdown.read(support.root, document)
-  if has_runnable(blocks) then
+  if has_runnable(blocks) and document ~= UNSTOPPED then
     describe(document, function()
       local server, worker, folder
 
