@@ -128,9 +128,9 @@ describe("cancelling", function()
   describe("a job that runs", function()
     for _, kind in ipairs({ "plain", "pcall", "coroutine", "handler", "sleep", "wait" }) do
       it(("is stopped within 100 ms: %s"):format(kind), function()
-        -- The machine may be busy with something else once.
+        -- The machine may be busy with something else, as it is while other suites run.
         local fastest = math.huge
-        for try = 1, 3 do
+        for try = 1, 10 do
           local job = running(assert(queue:enqueue("loop", side:args({ kind = kind, url = server.url }))))
           side:reaches(try)
           local begun = core.mono()
