@@ -5,23 +5,16 @@ local support = require("spec.support")
 local eventually = support.eventually
 
 describe("naq.schedule() in a job file", function()
+  local at = support.scheduled()
   local server, client, folder, worker
-  setup(function()
-    server = support.nats.start()
-    client = server:client()
-  end)
-  teardown(function()
-    client:close()
-    server:stop()
-  end)
+  setup(function() server, client = at:begin() end)
+  teardown(function() at:finish() end)
   before_each(function() folder = assert(core.mkdtemp("naq-spec-declare")) end)
   after_each(function()
     if worker then worker:stop() end
     worker = nil
     core.rmtree(folder)
-    for _, row in ipairs(assert(client:schedules())) do
-      assert(client.conn:kv_purge("naq_schedules", row.id))
-    end
+    at:forget()
   end)
 
   local function write(text, name)

@@ -5,33 +5,17 @@ local support = require("spec.support")
 local eventually = support.eventually
 
 describe("a scheduler", function()
+  local scene = support.scheduled()
   local server, client, queue, scheduler
-  setup(function()
-    server = support.nats.start()
-    client = server:client()
-  end)
-  teardown(function()
-    client:close()
-    server:stop()
-  end)
-  before_each(function()
-    queue = client:queue(support.fresh_name())
-    scheduler = assert(require("naq.scheduler").new({ servers = { server.url } }))
-  end)
+  setup(function() server, client = scene:begin() end)
+  teardown(function() scene:finish() end)
+  before_each(function() queue, scheduler = scene:schedule() end)
   after_each(function()
     scheduler:close()
-    for _, row in ipairs(assert(client:schedules())) do
-      assert(client.conn:kv_purge("naq_schedules", row.id))
-    end
+    scene:forget()
   end)
 
-  local function waiting()
-    local ids = {}
-    for _, job in ipairs(assert(queue:peek(1000))) do
-      ids[#ids + 1] = job.id
-    end
-    return ids
-  end
+  local function waiting() return scene:waiting() end
 
   local function info(schedule) return assert(schedule:info()) end
 

@@ -50,6 +50,7 @@ support.naq = support.process.naq
 support.start_worker = support.process.start_worker
 
 function support.scene() return require("spec.support.scene").new(root) end
+function support.scheduled() return require("spec.support.scheduled").new() end
 
 --- A name that no other test uses.
 function support.fresh_name() return "t" .. require("naq.core").new_id() end
