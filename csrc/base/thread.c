@@ -21,11 +21,44 @@ typedef struct apart {
     void *arg;
 } apart;
 
+/* How many there are. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t none_left;
+static int n_apart;
+
+static void init(void) {
+    naq_cond_init(&none_left);
+}
+
+static void begun(void) {
+    pthread_once(&once, init);
+    pthread_mutex_lock(&mu);
+    n_apart++;
+    pthread_mutex_unlock(&mu);
+}
+
+static void ended(void) {
+    pthread_mutex_lock(&mu);
+    if (--n_apart == 0) pthread_cond_broadcast(&none_left);
+    pthread_mutex_unlock(&mu);
+}
+
+void naq_thread_await_apart(int64_t ms) {
+    struct timespec until = naq_cond_deadline(ms);
+    pthread_once(&once, init);
+    pthread_mutex_lock(&mu);
+    while (n_apart > 0 && pthread_cond_timedwait(&none_left, &mu, &until) == 0)
+        ;
+    pthread_mutex_unlock(&mu);
+}
+
 static void *run(void *arg) {
     apart a = *(apart *)arg;
     free(arg);
     (void)a.body(a.arg);
     naq_thread_leave();
+    ended();
     return NULL;
 }
 
@@ -43,11 +76,14 @@ bool naq_thread_apart(void *(*body)(void *), void *arg) {
     (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    begun();
     bool started = pthread_create(&thread, &attr, run, a) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
-    if (!started) free(a);
-    return started;
+    if (started) return true;
+    ended();
+    free(a);
+    return false;
 }
 
 void naq_cond_init(pthread_cond_t *cond) {

@@ -11,6 +11,9 @@
 /* Start a detached thread with all signals masked. False when there is none to be had. */
 bool naq_thread_apart(void *(*body)(void *), void *arg);
 
+/* Wait until none of those is left, this long at most. */
+void naq_thread_await_apart(int64_t ms);
+
 /* What every thread of ours does last: forget() frees what a library keeps for a thread. Set it
  * before there are such threads. */
 void naq_thread_at_end(void (*forget)(void));

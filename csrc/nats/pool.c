@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "nats/url.h"
 
 enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000, EXIT_MS = 100 };
@@ -424,8 +425,6 @@ static int close_all(const char *const *servers, bool exiting) {
             if (e->state != OPEN || e->retired || naq_conn_check(e->conn, &ignored) != NAQ_OK ||
                 !names(servers, naq_conn_settings_peek(e->settings)))
                 continue;
-            /* Without its server there is nothing to say to it, and closing may take time. */
-            if (exiting && naq_conn_lost(e->conn)) continue;
             e->retired = true;
             e->users++;
             e->aside = list;
@@ -446,8 +445,6 @@ static int close_all(const char *const *servers, bool exiting) {
     pthread_mutex_lock(&mu);
     for (entry *e = list, *next; e != NULL; e = next) {
         next = e->aside;
-        /* Its closing would go on by itself while OpenSSL is taken down. */
-        if (exiting && naq_conn_lost(e->conn)) continue;
         entry *last = leave_locked(e);
         if (last == NULL) continue;
         last->aside = gone;
@@ -462,12 +459,16 @@ int naq_pool_close(const char *const *servers) {
     return naq_conn_library_here() ? close_all(servers, false) : 0;
 }
 
-/* Other threads may still run, and use connections: they are told CLOSED. */
-/* OpenSSL's own handler comes next, and frees the locks with which libnats' threads may still be
- * freeing a connection. They are waited for; not for long, when something still holds one. */
+/* Other threads may still run, and use connections: they are told CLOSED.
+ *
+ * OpenSSL's own handler comes next, and frees the locks with which libnats' threads may still be
+ * freeing a connection; libnats' own takes their last errors' place away. So both, those and the
+ * ones that close a connection without a server, are waited for; not for long: one may be
+ * connecting, and something may still hold another. */
 static void close_at_exit(void) {
     if (!naq_conn_library_here()) return;
     (void)close_all(NULL, true);
+    naq_thread_await_apart(EXIT_MS);
     (void)nats_CloseAndWait(EXIT_MS);
 }
 

@@ -1,6 +1,6 @@
 /* test_pool.c -- the connection pool against a server of its own that counts who comes.
  *
- * Two cases fork. The one whose child connects comes before libnats is used; the one about the fork
+ * Three cases fork. Those whose child connects come before libnats is used; the one about the fork
  * itself last, since its child must not touch what the parent's threads left. */
 #include <dirent.h>
 #include <malloc.h>
@@ -110,6 +110,43 @@ static void connect_all(client *clients, int n, const char *url) {
 
 static bool one_published(void *ctx) {
     return atomic_load(&((server *)ctx)->published) == 1;
+}
+
+static usage at_start;
+static bool counts_at_end;
+
+/* Behind the pool's own handler, which it was registered before. */
+static void count_what_is_left(void) {
+    if (counts_at_end && usage_now().threads > at_start.threads) _exit(4);
+}
+
+static bool lost(void *ctx) {
+    return naq_conn_lost(ctx);
+}
+
+/* What libnats keeps for a thread has no place any more once its own handler ran. */
+static void leaves_no_thread_without_a_server(void) {
+    server s;
+    server_listen(&s, false);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        close(s.fd); /* or it would go on to accept */
+        at_start = usage_now();
+        counts_at_end = true;
+        naq_conn *c = NULL;
+        naq_err err;
+        if (acquire(&c, s.url, NULL, &err) != NAQ_OK) _exit(1);
+        (void)naq_conn_publish(c, "last", "x", 1, &err);
+        if (!eventually(lost, c)) _exit(2);
+        exit(0);
+    }
+    server_serve(&s);
+    CHECK(eventually(one_published, &s));
+    server_stop(&s);
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void exits_with_connections_open(void) {
@@ -404,10 +441,6 @@ static void kept_ones_stay(void) {
     close_server(&s);
 }
 
-static bool lost(void *ctx) {
-    return naq_conn_lost(ctx);
-}
-
 static void a_lost_one_is_replaced(void) {
     server s;
     server_start(&s, false);
@@ -496,7 +529,9 @@ static void a_fork_is_refused(void) {
 
 int main(void) {
     (void)atexit(end_the_child); /* before the pool's, so that it comes behind it */
+    (void)atexit(count_what_is_left);
     run("a process exits in order with connections open", exits_with_connections_open);
+    run("a process exits without a thread that reconnects", leaves_no_thread_without_a_server);
     run("fifty threads share one connection", one_connection_for_all);
     run("fifty threads spread over four", spread_over_four);
     run("a thread gets the same one again", the_same_one_again);
