@@ -63,8 +63,18 @@ naq_status naq_conn_check(const naq_conn *c, naq_err *err);
 struct naq_events *naq_conn_events_peek(naq_conn *c);
 /* Nobody uses it: what happens to it is worth no line in the log but for debugging. */
 void naq_conn_quiet(naq_conn *c, bool quiet);
-/* For who bounds a subscription himself: messages on subject are being dropped. */
-void naq_conn_slow(naq_conn *c, const char *subject);
+
+/* A subscription that libnats bounds. Its word that one is too slow comes later, on a thread of its
+ * own, and by then the subscription may be destroyed: it is looked up among these, not touched. */
+typedef struct naq_conn_bounded {
+    const void *sub;
+    const char *subject; /* lives as long as this is known */
+    struct naq_conn_bounded *next, **at;
+} naq_conn_bounded;
+
+void naq_conn_bounded_add(naq_conn *c, naq_conn_bounded *b);
+/* Before the subscription is destroyed. One that was never added is fine. */
+void naq_conn_bounded_remove(naq_conn *c, naq_conn_bounded *b);
 
 struct __natsConnection;
 struct __natsOptions;

@@ -38,6 +38,7 @@ struct naq_conn {
     pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
     char denied[256];
     uint64_t denials;
+    naq_conn_bounded *bounded;
     naq_mailbox *mailboxes; /* idle ones */
     naq_grave *graves;      /* subscriptions that are over, or are to be */
     naq_outbox outbox;      /* empty while it is not lost */

@@ -80,6 +80,36 @@ static void on_discovered(natsConnection *nc, void *closure) {
     naq_conn_learn(closure);
 }
 
+void naq_conn_bounded_add(naq_conn *c, naq_conn_bounded *b) {
+    pthread_mutex_lock(&c->mu);
+    b->next = c->bounded;
+    b->at = &c->bounded;
+    if (b->next != NULL) b->next->at = &b->next;
+    c->bounded = b;
+    pthread_mutex_unlock(&c->mu);
+}
+
+void naq_conn_bounded_remove(naq_conn *c, naq_conn_bounded *b) {
+    pthread_mutex_lock(&c->mu);
+    if (b->at != NULL) {
+        *b->at = b->next;
+        if (b->next != NULL) b->next->at = b->at;
+        b->at = NULL;
+    }
+    pthread_mutex_unlock(&c->mu);
+}
+
+static void too_slow(naq_conn *c, const natsSubscription *sub) {
+    char which[300] = "a subscription"; /* one of naq's own, or over by now */
+    pthread_mutex_lock(&c->mu);
+    for (const naq_conn_bounded *b = c->bounded; b != NULL; b = b->next)
+        if (b->sub == sub)
+            (void)snprintf(which, sizeof which, "the subscription to %s", b->subject);
+    pthread_mutex_unlock(&c->mu);
+    naq_events_add(&c->events, NAQ_EVENT_SLOW_CONSUMER, NAQ_WARNING,
+                   "%s: %s is too slow, messages are dropped", c->servers, which);
+}
+
 /* Refused subjects come here, beside the request that then hears nothing; and consumers that are
  * too slow. */
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure) {
@@ -87,8 +117,7 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, vo
     const char *text = NULL;
     (void)natsConnection_GetLastError(nc, &text);
     if (s == NATS_SLOW_CONSUMER) {
-        const char *subject = natsSubscription_GetSubject(sub);
-        naq_conn_slow(c, subject != NULL ? subject : "?");
+        too_slow(c, sub);
         return;
     }
     if (s == NATS_NOT_PERMITTED || (text != NULL && strstr(text, "ermissions") != NULL)) {
@@ -99,12 +128,6 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, vo
     }
     naq_events_add(&c->events, NAQ_EVENT_ERROR, NAQ_WARNING, "%s: %s", c->servers,
                    text != NULL && text[0] != '\0' ? text : natsStatus_GetText(s));
-}
-
-void naq_conn_slow(naq_conn *c, const char *subject) {
-    naq_events_add(&c->events, NAQ_EVENT_SLOW_CONSUMER, NAQ_WARNING,
-                   "%s: the subscription to %s is too slow, messages are dropped", c->servers,
-                   subject);
 }
 
 struct naq_events *naq_conn_events_peek(naq_conn *c) {

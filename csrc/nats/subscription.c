@@ -30,6 +30,7 @@ struct naq_sub {
     naq_conn *conn; /* NULL: closed */
     natsSubscription *sub;
     char *subject;
+    naq_conn_bounded bounded; /* of the plain form */
     uint64_t denials;
     naq_dispatcher *to; /* NULL: the plain form */
     naq_lane lane;      /* guarded by the dispatcher's lock */
@@ -86,6 +87,9 @@ static natsStatus subscribe(naq_sub *s, const naq_sub_options *o) {
         return status;
     }
     if (status != NATS_OK) return status;
+    s->bounded.sub = s->sub;
+    s->bounded.subject = s->subject;
+    naq_conn_bounded_add(s->conn, &s->bounded);
     return natsSubscription_SetPendingLimits(
         s->sub, o->max_messages != 0 ? o->max_messages : NAQ_SUB_MESSAGES,
         o->max_bytes != 0 ? o->max_bytes : NAQ_SUB_BYTES);
@@ -169,6 +173,7 @@ void naq_sub_close(naq_sub *s, bool wait) {
     naq_conn *conn = s->conn;
     s->conn = NULL;
     pthread_mutex_unlock(&s->mu);
+    naq_conn_bounded_remove(conn, &s->bounded);
     if (wait)
         naq_unsubscribe(conn, s->sub);
     else
