@@ -98,26 +98,6 @@ describe("a subscription", function()
     all:close()
   end)
 
-  -- libnats tells of it later, on a thread of its own, and names a subscription that may be gone.
-  it("may be closed while the word that it is too slow is on its way", function()
-    local mine = assert(naq.connection({ servers = server.url }))
-    local told = 0
-    mine:on("slow_consumer", function() told = told + 1 end)
-    for _ = 1, 2000 do
-      local name = support.fresh_name()
-      local sub = assert(mine:subscribe(name, { max_messages = 1 }))
-      assert(mine:publish(name, "1"))
-      assert(mine:publish(name, "2"))
-      assert(mine:flush())
-      sub:close()
-    end
-    eventually(function()
-      mine:dispatch(0.01)
-      return told > 0
-    end, 5, "an event")
-    mine:close()
-  end)
-
   for form, fn in pairs({ taken = false, dispatched = function() end }) do
     it("drops the newest when it is full and counts them, " .. form, function()
       local name = support.fresh_name()
