@@ -17,7 +17,7 @@
 #include "nats/nstatus.h"
 #include "nats/tls.h"
 
-enum { LOOK_MS = 250 };
+enum { LOOK_MS = 250, CHALLENGES = 3 };
 
 /* The process that first called libnats; its threads live there and nowhere else. */
 static atomic_int library_pid;
@@ -35,17 +35,24 @@ bool naq_conn_library_here(void) {
     return atomic_load(&library_pid) == (int)getpid();
 }
 
-int naq_conn_connect(natsConnection **out, natsOptions *options, int64_t timeout_ms) {
-    naq_tls_begin(timeout_ms);
-    natsStatus s = natsConnection_Connect(out, options);
-    naq_tls_end();
+/* What libnats 3.4.1 makes of a server's challenge with a seed is refused once in some 200 to 500
+ * times, though the seed is right. Another try has another challenge. */
+int naq_conn_connect(natsConnection **out, natsOptions *options, const naq_conn_options *o,
+                     int64_t timeout_ms) {
+    int tries = o->creds_file != NULL || o->nkey_seed_file != NULL ? CHALLENGES : 1;
+    natsStatus s;
+    do {
+        naq_tls_begin(timeout_ms);
+        s = natsConnection_Connect(out, options);
+        naq_tls_end();
+    } while (s == NATS_CONNECTION_AUTH_FAILED && --tries > 0);
     return (int)s;
 }
 
 naq_status naq_conn_dial(natsConnection **out, natsOptions *options, const naq_conn_options *o,
                          naq_err *err) {
     int64_t begun = naq_mono_ms();
-    int s = naq_conn_connect(out, options, naq_conn_timeout_of(o));
+    int s = naq_conn_connect(out, options, o, naq_conn_timeout_of(o));
     if (s == NATS_OK) return NAQ_OK;
     return naq_diagnose(o, (natsStatus)s, naq_mono_ms() - begun, err);
 }

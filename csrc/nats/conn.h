@@ -83,10 +83,10 @@ struct __natsConnection *naq_conn_nats_peek(naq_conn *c); /* for the other files
 /* natsOptions filled from o, everything but event loop and callbacks. The caller destroys it. */
 naq_status naq_conn_options_make(struct __natsOptions **out, const naq_conn_options *o,
                                  naq_err *err);
-/* [blocks] Connect with these options and nothing else: a natsStatus; when it fails, libnats' last
- * error is this thread's. For naq_conn_dial() and what explains its failures. */
+/* [blocks] Connect with these options, which were made from o: a natsStatus; when it fails,
+ * libnats' last error is this thread's. For naq_conn_dial() and what explains its failures. */
 int naq_conn_connect(struct __natsConnection **out, struct __natsOptions *options,
-                     int64_t timeout_ms);
+                     const naq_conn_options *o, int64_t timeout_ms);
 
 /* [blocks] The call behind every connection of the process: options made from o, with the caller's
  * event loop and callbacks. *out is the caller's. Errors as naq_conn_open. */

@@ -59,7 +59,7 @@ static naq_status ask_alone(const naq_conn_options *o, int64_t wait_ms, const na
     naq_conn_options one = *o;
     one.connection_timeout_ms = wait_ms;
     if (naq_conn_options_make(&options, &one, err) != NAQ_OK) return err->status;
-    natsStatus s = (natsStatus)naq_conn_connect(&nc, options, wait_ms);
+    natsStatus s = (natsStatus)naq_conn_connect(&nc, options, &one, wait_ms);
     if (s == NATS_CONNECTION_AUTH_FAILED || s == NATS_SSL_ERROR ||
         s == NATS_SECURE_CONNECTION_WANTED)
         (void)why(s, err);

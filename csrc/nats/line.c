@@ -138,7 +138,7 @@ static bool dial_once(naq_lines *lines, int round, int *refusals) {
     naq_err why;
     natsStatus s = prepare(&line, lines);
     if (s == NATS_OK)
-        s = (natsStatus)naq_conn_connect(&line->nc, lines->options, naq_conn_timeout_of(o));
+        s = (natsStatus)naq_conn_connect(&line->nc, lines->options, o, naq_conn_timeout_of(o));
     if (s != NATS_OK) {
         (void)naq_from_nats(&why, s, 0,
                             "the connection is gone for good, reconnecting was given up");
