@@ -35,8 +35,9 @@ bool naq_conn_library_here(void) {
     return atomic_load(&library_pid) == (int)getpid();
 }
 
-/* What libnats 3.4.1 makes of a server's challenge with a seed is refused once in some 200 to 500
- * times, though the seed is right. Another try has another challenge. */
+/* With a seed a connect answers the server's challenge with a signature, and libnats 3.4.1 sends an
+ * empty one when its first byte is 0, once in 256 times. Another try has another challenge. (When
+ * libnats reconnects by itself it tries again, too, and gives up after the second refusal.) */
 int naq_conn_connect(natsConnection **out, natsOptions *options, const naq_conn_options *o,
                      int64_t timeout_ms) {
     int tries = o->creds_file != NULL || o->nkey_seed_file != NULL ? CHALLENGES : 1;

@@ -1,10 +1,10 @@
--- With a seed each connect answers a challenge, and libnats' answer is a wrong one now and then.
+-- With a seed each connect answers a challenge, and libnats' answer is an empty one once in 256 times.
 
 local core = require("naq.core")
 local nkeys = require("spec.support.nkeys")
 local support = require("spec.support")
 
--- Of so many, one try each, two to eight were refused.
+-- With one try each, four or sixteen of them would be refused.
 local TIMES = os.getenv("NAQ_TEST_SCALE") == "full" and 4000 or 1000
 
 describe("credentials", function()
