@@ -112,6 +112,12 @@ static bool one_published(void *ctx) {
     return atomic_load(&((server *)ctx)->published) == 1;
 }
 
+static bool ends_well(pid_t child) {
+    int status = -1;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
 static usage at_start;
 static bool counts_at_end;
 
@@ -144,9 +150,7 @@ static void leaves_no_thread_without_a_server(void) {
     server_serve(&s);
     CHECK(eventually(one_published, &s));
     server_stop(&s);
-    int status = -1;
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(ends_well(child));
 }
 
 static void exits_with_connections_open(void) {
@@ -164,9 +168,7 @@ static void exits_with_connections_open(void) {
         exit(0);
     }
     server_serve(&s);
-    int status = -1;
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(ends_well(child));
     CHECK(eventually(one_published, &s));
     CHECK(eventually(nobody_left, &s));
     server_stop(&s);
@@ -518,9 +520,7 @@ static void a_fork_is_refused(void) {
         child_status = in_the_child(c, s.url);
         exit(child_status); /* its handlers must let the parent's connections be */
     }
-    int status = -1;
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(ends_well(child));
     CHECK(naq_pool_check(c, &err) == NAQ_OK);
     CHECK(naq_conn_flush(c, 1000, &err) == NAQ_OK); /* the child closed nothing of ours */
     naq_pool_release(c);
