@@ -25,23 +25,39 @@ typedef struct apart {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t none_left;
+static pthread_key_t last_word; /* its destructor is what a thread of a library does last */
+static bool has_last_word;
 static int n_apart;
+
+static void ended_here(void *arg) {
+    (void)arg;
+    naq_thread_unexpected();
+}
 
 static void init(void) {
     naq_cond_init(&none_left);
+    has_last_word = pthread_key_create(&last_word, ended_here) == 0;
 }
 
-static void begun(void) {
+void naq_thread_expected(void) {
     pthread_once(&once, init);
     pthread_mutex_lock(&mu);
     n_apart++;
     pthread_mutex_unlock(&mu);
 }
 
-static void ended(void) {
+void naq_thread_unexpected(void) {
     pthread_mutex_lock(&mu);
     if (--n_apart == 0) pthread_cond_broadcast(&none_left);
     pthread_mutex_unlock(&mu);
+}
+
+void naq_thread_ends_here(void) {
+    /* It says one last word, for the last of those that were expected of it. Where there is no room
+     * for that it counts no longer, rather than for ever. */
+    if (!has_last_word || pthread_getspecific(last_word) != NULL ||
+        pthread_setspecific(last_word, &n_apart) != 0)
+        naq_thread_unexpected();
 }
 
 void naq_thread_await_apart(int64_t ms) {
@@ -58,7 +74,7 @@ static void *run(void *arg) {
     free(arg);
     (void)a.body(a.arg);
     naq_thread_leave();
-    ended();
+    naq_thread_unexpected();
     return NULL;
 }
 
@@ -76,12 +92,12 @@ bool naq_thread_apart(void *(*body)(void *), void *arg) {
     (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    begun();
+    naq_thread_expected();
     bool started = pthread_create(&thread, &attr, run, a) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     if (started) return true;
-    ended();
+    naq_thread_unexpected();
     free(a);
     return false;
 }

@@ -11,7 +11,15 @@
 /* Start a detached thread with all signals masked. False when there is none to be had. */
 bool naq_thread_apart(void *(*body)(void *), void *arg);
 
-/* Wait until none of those is left, this long at most. */
+/* A thread that a library is about to start, to be waited for like those. It did not start one:
+ * naq_thread_unexpected(). */
+void naq_thread_expected(void);
+void naq_thread_unexpected(void);
+/* Said by that thread, at any time: it counts until it has ended, whatever the library does on it
+ * afterwards. */
+void naq_thread_ends_here(void);
+
+/* Wait until none of all these is left, this long at most. */
 void naq_thread_await_apart(int64_t ms);
 
 /* What every thread of ours does last: forget() frees what a library keeps for a thread. Set it

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/patience.h"
+#include "base/thread.h"
 #include "nats/nstatus.h"
 
 enum { FLUSH_MS = 2000, LOOK_MS = 100 };
@@ -19,6 +20,37 @@ naq_status naq_subscribe(naq_conn *c, const char *subject, natsSubscription **ou
     naq_unsubscribe(c, *out);
     *out = NULL;
     return err->status;
+}
+
+typedef struct listener {
+    natsOnCompleteCB over;
+    void *closure;
+} listener;
+
+static void completed(void *arg) {
+    listener l = *(listener *)arg;
+    free(arg);
+    l.over(l.closure);
+    naq_thread_ends_here();
+}
+
+natsStatus naq_listen(naq_conn *c, const char *subject, const char *queue,
+                      natsMsgHandler on_message, natsOnCompleteCB over, void *closure,
+                      natsSubscription **out) {
+    natsConnection *nc = naq_conn_nats_peek(c);
+    listener *l = malloc(sizeof *l);
+    if (l == NULL) return NATS_NO_MEMORY;
+    *l = (listener){over, closure};
+    naq_thread_expected();
+    natsStatus s =
+        queue == NULL ? natsConnection_Subscribe(out, nc, subject, on_message, closure)
+                      : natsConnection_QueueSubscribe(out, nc, subject, queue, on_message, closure);
+    /* Refused only when the connection was closed in between. */
+    if (s == NATS_OK) s = natsSubscription_SetOnCompleteCB(*out, completed, l);
+    if (s == NATS_OK) return s;
+    naq_thread_unexpected();
+    free(l);
+    return s;
 }
 
 /* On a lost connection the lock of libnats may be held for as long as connecting takes. */

@@ -9,6 +9,12 @@
 #include "nats/conn.h"
 
 naq_status naq_subscribe(naq_conn *c, const char *subject, natsSubscription **out, naq_err *err);
+/* The same with a thread of libnats' that calls on_message for each message, and over behind the
+ * last. A process that ends waits for that thread (pool.c): what it frees after libnats' collector
+ * has ended is left lying. Not NATS_OK: over is not called, and with *out set on_message may be. */
+natsStatus naq_listen(naq_conn *c, const char *subject, const char *queue,
+                      natsMsgHandler on_message, natsOnCompleteCB over, void *closure,
+                      natsSubscription **out);
 /* The only way to end one: libnats 3.4 crashes when a message arrives for a subscription that was
  * destroyed a moment ago. NULL is fine. */
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub);

@@ -16,7 +16,7 @@
 #include "base/thread.h"
 #include "nats/url.h"
 
-enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000, EXIT_MS = 100 };
+enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000, EXIT_MS = 250 };
 
 typedef enum entry_state { OPENING, OPEN, FAILED } entry_state;
 
@@ -461,10 +461,11 @@ int naq_pool_close(const char *const *servers) {
 
 /* Other threads may still run, and use connections: they are told CLOSED.
  *
- * OpenSSL's own handler comes next, and frees the locks with which libnats' threads may still be
- * freeing a connection; libnats' own takes their last errors' place away. So both, those and the
- * ones that close a connection without a server, are waited for; not for long: one may be
- * connecting, and something may still hold another. */
+ * Those that libnats still has may be freeing things: a message when its collector has ended, which
+ * then stays; a connection, with locks that OpenSSL's own handler, the next, frees; their last
+ * error, whose place libnats' own takes away. So its threads are waited for, first those that
+ * deliver and the ones that close a connection without a server, then the rest; not for long: one
+ * may be connecting, and something may still hold another. */
 static void close_at_exit(void) {
     if (!naq_conn_library_here()) return;
     (void)close_all(NULL, true);

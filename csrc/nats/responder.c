@@ -5,13 +5,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "nats/inbox.h"
 #include "nats/nstatus.h"
 
 /* Each message destroyed by itself wakes libnats' collector: small ones wait for some more. */
 enum { KEPT = 16, KEPT_BYTES = 2048 };
 
 struct naq_responder {
-    natsConnection *nc;
     natsSubscription *sub;
     naq_respond respond;
     void *ctx;
@@ -61,13 +61,11 @@ naq_status naq_responder_open(naq_responder **out, naq_conn *c, const char *subj
                               naq_respond respond, void *ctx, naq_err *err) {
     naq_responder *r = calloc(1, sizeof *r);
     if (r == NULL) return naq_fail(err, NAQ_CONNECTION, "answering %s: out of memory", subject);
-    r->nc = naq_conn_nats_peek(c);
     r->respond = respond;
     r->ctx = ctx;
     pthread_mutex_init(&r->mu, NULL);
     pthread_cond_init(&r->gone, NULL);
-    natsStatus s = natsConnection_Subscribe(&r->sub, r->nc, subject, on_request, r);
-    if (s == NATS_OK) s = natsSubscription_SetOnCompleteCB(r->sub, on_complete, r);
+    natsStatus s = naq_listen(c, subject, NULL, on_request, on_complete, r, &r->sub);
     if (s != NATS_OK) {
         naq_from_nats(err, s, 0, "answering %s", subject);
         r->completed = true;

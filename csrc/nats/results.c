@@ -190,11 +190,12 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m, vo
 
 static naq_status listen(naq_conn *c, const char *subject, waiter *w, natsSubscription **sub,
                          naq_err *err) {
-    natsStatus s = natsConnection_Subscribe(sub, naq_conn_nats_peek(c), subject, on_message, w);
-    if (s != NATS_OK) return naq_from_nats(err, s, 0, "subscribing to %s", subject);
     atomic_fetch_add(&w->holders, 1);
-    s = natsSubscription_SetOnCompleteCB(*sub, leave, w);
-    return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "subscribing to %s", subject);
+    natsStatus s = naq_listen(c, subject, NULL, on_message, leave, w, sub);
+    if (s == NATS_OK) return NAQ_OK;
+    /* Subscribed all the same, it may still call on_message: what it holds is lost. */
+    if (*sub == NULL) leave(w);
+    return naq_from_nats(err, s, 0, "subscribing to %s", subject);
 }
 
 /* Until woken or the time is over. What was told goes to out. */

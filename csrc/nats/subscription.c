@@ -71,17 +71,10 @@ static natsStatus subscribe(naq_sub *s, const naq_sub_options *o) {
         status = natsConnection_QueueSubscribeSync(&s->sub, nc, s->subject, o->queue);
     } else {
         atomic_fetch_add(&s->holders, 1);
-        if (o->queue == NULL)
-            status = natsConnection_Subscribe(&s->sub, nc, s->subject, on_message, s);
-        else
-            status =
-                natsConnection_QueueSubscribe(&s->sub, nc, s->subject, o->queue, on_message, s);
-        /* Setting it fails only when the connection was closed in between: a struct is lost then,
-         * since nobody can tell when libnats' thread has ended. */
-        if (status != NATS_OK)
-            atomic_fetch_sub(&s->holders, 1);
-        else
-            status = natsSubscription_SetOnCompleteCB(s->sub, on_complete, s);
+        status = naq_listen(s->conn, s->subject, o->queue, on_message, on_complete, s, &s->sub);
+        /* Subscribed all the same: a struct is lost then, since nobody can tell when libnats'
+         * thread has ended. */
+        if (status != NATS_OK && s->sub == NULL) atomic_fetch_sub(&s->holders, 1);
         /* The bounds are the lane's. */
         if (status == NATS_OK) return natsSubscription_SetPendingLimits(s->sub, -1, -1);
         return status;

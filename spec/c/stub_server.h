@@ -1,5 +1,6 @@
 /* stub_server.h -- a server that speaks just enough of NATS to be connected to, and counts: INFO, a
- * PONG for each PING, what is published. It can be mute, and hang up. */
+ * PONG for each PING, what is published; to who subscribes to "gift" it sends one message. It can
+ * be mute, and hang up. */
 #ifndef NAQ_SPEC_STUB_SERVER_H
 #define NAQ_SPEC_STUB_SERVER_H
 
@@ -31,6 +32,15 @@ typedef struct server {
     pthread_t thread;
 } server;
 
+static bool give(int fd, const char *text) {
+    char message[64];
+    int sid = 0;
+    const char *at = strstr(text, "SUB gift ");
+    if (at == NULL || sscanf(at, "SUB gift %d", &sid) != 1) return true;
+    int n = snprintf(message, sizeof message, "MSG gift %d 1\r\nx\r\n", sid);
+    return send(fd, message, (size_t)n, MSG_NOSIGNAL) == n;
+}
+
 static bool answer(server *s, int fd) {
     char text[4096];
     ssize_t n = recv(fd, text, sizeof text - 1, 0);
@@ -38,6 +48,7 @@ static bool answer(server *s, int fd) {
     text[n] = '\0';
     for (const char *at = text; (at = strstr(at, "PUB ")) != NULL; at += 4)
         atomic_fetch_add(&s->published, 1);
+    if (!give(fd, text)) return false;
     for (const char *at = text; (at = strstr(at, "PING\r\n")) != NULL; at += 6)
         if (send(fd, "PONG\r\n", 6, MSG_NOSIGNAL) != 6) return false;
     return true;
@@ -73,8 +84,12 @@ static void *serve(void *arg) {
     return NULL;
 }
 
+static inline bool nobody_left(void *ctx) {
+    return atomic_load(&((server *)ctx)->open) == 0;
+}
+
 /* In two steps for who forks in between. */
-static void server_listen(server *s, bool mute) {
+static inline void server_listen(server *s, bool mute) {
     memset(s, 0, sizeof *s);
     s->mute = mute;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -86,16 +101,16 @@ static void server_listen(server *s, bool mute) {
     snprintf(s->url, sizeof s->url, "nats://127.0.0.1:%d", ntohs(a.sin_port));
 }
 
-static void server_serve(server *s) {
+static inline void server_serve(server *s) {
     if (pthread_create(&s->thread, NULL, serve, s) != 0) abort();
 }
 
-static void server_start(server *s, bool mute) {
+static inline void server_start(server *s, bool mute) {
     server_listen(s, mute);
     server_serve(s);
 }
 
-static void server_stop(server *s) {
+static inline void server_stop(server *s) {
     atomic_store(&s->stop, true);
     pthread_join(s->thread, NULL);
     close(s->fd);

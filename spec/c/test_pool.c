@@ -1,50 +1,18 @@
 /* test_pool.c -- the connection pool against a server of its own that counts who comes.
  *
- * Three cases fork. Those whose child connects come before libnats is used; the one about the fork
- * itself last, since its child must not touch what the parent's threads left. */
-#include <dirent.h>
+ * The case that forks comes last: its child must not touch what the parent's threads left. */
 #include <malloc.h>
 #include <nats/nats.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "check.h"
 #include "nats/pool.h"
+#include "process.h"
 #include "stub_server.h"
 
-enum { THREADS = 50, PATIENCE_MS = 10000 };
+enum { THREADS = 50 };
 
 /* ---- helpers ---- */
-
-static bool eventually(bool (*holds)(void *ctx), void *ctx) {
-    int64_t end = naq_mono_ms() + PATIENCE_MS;
-    while (!holds(ctx)) {
-        if (naq_mono_ms() > end) return false;
-        usleep(1000);
-    }
-    return true;
-}
-
-static bool nobody_left(void *ctx) {
-    return atomic_load(&((server *)ctx)->open) == 0;
-}
-
-static int entries_of(const char *path) {
-    int n = 0;
-    DIR *d = opendir(path);
-    while (d != NULL && readdir(d) != NULL)
-        n++;
-    if (d != NULL) closedir(d);
-    return n;
-}
-
-typedef struct usage {
-    int fds, threads;
-} usage;
-
-static usage usage_now(void) {
-    return (usage){entries_of("/proc/self/fd"), entries_of("/proc/self/task")};
-}
 
 static bool back_to(void *ctx) {
     const usage *before = ctx;
@@ -107,72 +75,6 @@ static void connect_all(client *clients, int n, const char *url) {
 }
 
 /* ---- cases ---- */
-
-static bool one_published(void *ctx) {
-    return atomic_load(&((server *)ctx)->published) == 1;
-}
-
-static bool ends_well(pid_t child) {
-    int status = -1;
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-           WEXITSTATUS(status) == 0;
-}
-
-static usage at_start;
-static bool counts_at_end;
-
-/* Behind the pool's own handler, which it was registered before. */
-static void count_what_is_left(void) {
-    if (counts_at_end && usage_now().threads > at_start.threads) _exit(4);
-}
-
-static bool lost(void *ctx) {
-    return naq_conn_lost(ctx);
-}
-
-/* What libnats keeps for a thread has no place any more once its own handler ran. */
-static void leaves_no_thread_without_a_server(void) {
-    server s;
-    server_listen(&s, false);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        close(s.fd); /* or it would go on to accept */
-        at_start = usage_now();
-        counts_at_end = true;
-        naq_conn *c = NULL;
-        naq_err err;
-        if (acquire(&c, s.url, NULL, &err) != NAQ_OK) _exit(1);
-        (void)naq_conn_publish(c, "last", "x", 1, &err);
-        if (!eventually(lost, c)) _exit(2);
-        exit(0);
-    }
-    server_serve(&s);
-    CHECK(eventually(one_published, &s));
-    server_stop(&s);
-    CHECK(ends_well(child));
-}
-
-static void exits_with_connections_open(void) {
-    server s;
-    server_listen(&s, false);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        naq_conn *held = NULL, *idle = NULL;
-        naq_err err;
-        if (acquire(&held, s.url, NULL, &err) != NAQ_OK) _exit(1);
-        if (acquire(&idle, s.url, "ada", &err) != NAQ_OK) _exit(2);
-        if (naq_conn_publish(idle, "here", "x", 1, &err) != NAQ_OK) _exit(3);
-        naq_pool_release(idle);
-        exit(0);
-    }
-    server_serve(&s);
-    CHECK(ends_well(child));
-    CHECK(eventually(one_published, &s));
-    CHECK(eventually(nobody_left, &s));
-    server_stop(&s);
-}
 
 static void one_connection_for_all(void) {
     server s;
@@ -443,6 +345,10 @@ static void kept_ones_stay(void) {
     close_server(&s);
 }
 
+static bool lost(void *ctx) {
+    return naq_conn_lost(ctx);
+}
+
 static void a_lost_one_is_replaced(void) {
     server s;
     server_start(&s, false);
@@ -529,9 +435,6 @@ static void a_fork_is_refused(void) {
 
 int main(void) {
     (void)atexit(end_the_child); /* before the pool's, so that it comes behind it */
-    (void)atexit(count_what_is_left);
-    run("a process exits in order with connections open", exits_with_connections_open);
-    run("a process exits without a thread that reconnects", leaves_no_thread_without_a_server);
     run("fifty threads share one connection", one_connection_for_all);
     run("fifty threads spread over four", spread_over_four);
     run("a thread gets the same one again", the_same_one_again);
