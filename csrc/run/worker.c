@@ -142,6 +142,8 @@ void naq_worker_begin(naq_worker *w, naq_slot *slot) {
     offer_next(w, slot);
     slot->begun = true;
     w->begun++;
+    /* An idle worker's first: while its thread wakes the rest of the turn goes on. */
+    if (w->used == 1) naq_worker_offer(w);
 }
 
 void naq_worker_offer(naq_worker *w) {
