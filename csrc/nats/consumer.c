@@ -7,7 +7,13 @@
 #include "nats/reply.h"
 #include "nats/stream.h"
 
-enum { ASK_MS = 5000 };
+enum { ASK_MS = 5000, FIRST_MS = 1000 };
+
+/* 1, 1, 2, 2, 4, 4, ... seconds: a large stream's may take long to make. */
+int64_t naq_consumer_patience(bool clustered, int unanswered, int64_t most_ms) {
+    int64_t ms = (int64_t)FIRST_MS << (unanswered < 12 ? unanswered / 2 : 6);
+    return clustered && ms < most_ms ? ms : most_ms;
+}
 
 typedef struct wanted {
     char stream[96];

@@ -28,6 +28,7 @@
 #include "nats/nstatus.h"
 #include "nats/pool.h"
 #include "nats/reply.h"
+#include "nats/stream.h"
 
 enum {
     SLICE_MS = 250,
@@ -66,6 +67,7 @@ struct naq_kv_watch {
     int64_t expected, received; /* while initial */
     bool tell_reset, tell_up_to_date;
     int reconnects;
+    int unanswered; /* consumers that were asked for */
     int64_t heard_ms, pause_ms;
     int64_t heartbeat_ms; /* of the present consumer */
 };
@@ -193,20 +195,35 @@ static naq_status subscribe(naq_kv_watch *w, char *inbox, size_t size, naq_err *
     return s == NATS_OK ? NAQ_OK : naq_from_nats(err, s, 0, "watching bucket %s", w->bucket);
 }
 
-static naq_status create_consumer(naq_kv_watch *w, int64_t ms, naq_err *err) {
+/* One that is not answered has an inbox that is not listened to any more. */
+static naq_status ask_for_consumer(naq_kv_watch *w, int64_t ms, naq_buf *answer, naq_err *err) {
     char inbox[96];
-    naq_buf request = {0}, answer = {0};
+    naq_buf request = {0};
     naq_status status = subscribe(w, inbox, sizeof inbox, err);
     if (status == NAQ_OK) {
         write_request(w, inbox, &request);
-        status = ask(w, "CONSUMER.CREATE", &request, ms, &answer, err);
+        status = ask(w, "CONSUMER.CREATE", &request, ms, answer, err);
+        w->unanswered = status == NAQ_TIMEOUT ? w->unanswered + 1 : 0;
     }
+    naq_buf_free(&request);
+    return status;
+}
+
+static naq_status create_consumer(naq_kv_watch *w, int64_t ms, naq_err *err) {
+    naq_buf answer = {0};
+    int64_t end = naq_mono_ms() + ms, left = ms;
+    naq_status status;
+    do {
+        bool clustered = naq_conn_clustered(w->c);
+        int64_t within = naq_consumer_patience(clustered, w->unanswered, left);
+        status = ask_for_consumer(w, within, &answer, err);
+        left = naq_patience_left(end);
+    } while (status == NAQ_TIMEOUT && left > 0 && !atomic_load(&w->ended));
     if (status == NAQ_OK) {
         naq_slice a = {answer.data, answer.len};
         naq_reply_text(a, "name", w->consumer, sizeof w->consumer);
         w->expected = naq_reply_int(a, "num_pending", 0);
     }
-    naq_buf_free(&request);
     naq_buf_free(&answer);
     return status;
 }

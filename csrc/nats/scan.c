@@ -12,14 +12,9 @@
 #include "nats/inbox.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
+#include "nats/stream.h"
 
-enum {
-    SILENCE_MS = 3000,
-    CREATE_MS = 10000,
-    CREATE_FIRST_MS = 2000, /* in a cluster, doubled each time */
-    LOST_MS = 5000,
-    TRIES = 6
-};
+enum { SILENCE_MS = 3000, CREATE_MS = 10000, LOST_MS = 5000, TRIES = 8 };
 
 typedef struct run {
     naq_conn *c;
@@ -28,7 +23,8 @@ typedef struct run {
     void *ctx;
     uint64_t seen; /* the last sequence visited */
     int visited;
-    int64_t create_ms;
+    bool clustered;
+    int unanswered; /* consumers that were asked for */
 } run;
 
 static void put_start(const run *r, naq_buf *out) {
@@ -65,8 +61,9 @@ static naq_status create(const run *r, char *name, size_t size, int64_t *pending
     naq_buf_puts(&request, ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\","
                            "\"max_deliver\":-1,\"mem_storage\":true,\"num_replicas\":1,"
                            "\"inactive_threshold\":30000000000}}");
+    int64_t within = naq_consumer_patience(r->clustered, r->unanswered, CREATE_MS);
     naq_status status =
-        naq_conn_request(r->c, subject, request.data, request.len, r->create_ms, &answer, err);
+        naq_conn_request(r->c, subject, request.data, request.len, within, &answer, err);
     naq_slice a = {answer.data, answer.len};
     int js = status == NAQ_OK ? naq_reply_error(a, text, sizeof text) : 0;
     if (js == NAQ_JS_STREAM_NOT_FOUND)
@@ -150,8 +147,8 @@ static naq_status consume(run *r, natsSubscription *sub, const char *inbox, verd
 
 naq_status naq_scan_run(naq_conn *c, const naq_scan *scan, naq_scan_visit visit, void *ctx,
                         naq_err *err) {
-    run r = {.c = c, .scan = scan, .visit = visit, .ctx = ctx, .create_ms = CREATE_MS};
-    if (naq_conn_clustered(c)) r.create_ms = CREATE_FIRST_MS;
+    run r = {.c = c, .scan = scan, .visit = visit, .ctx = ctx};
+    r.clustered = naq_conn_clustered(c);
     naq_status status = NAQ_OK;
     verdict how = SILENT;
     int64_t end = naq_mono_ms() + LOST_MS;
@@ -174,10 +171,8 @@ naq_status naq_scan_run(naq_conn *c, const naq_scan *scan, naq_scan_visit visit,
         }
         /* The line was cut; the next request waits until it is back. */
         bool cut = status == NAQ_CONNECTION && !naq_conn_dead(c) && naq_mono_ms() < end;
-        /* nats-server counts a dead server of the cluster among the living for a while, and may
-         * have put the consumer there. The next one may be put elsewhere. */
-        bool misplaced = status == NAQ_TIMEOUT && r.create_ms < CREATE_MS;
-        if (misplaced) r.create_ms *= 2;
+        bool misplaced = status == NAQ_TIMEOUT && r.clustered;
+        if (misplaced) r.unanswered++;
         if (cut || misplaced) {
             status = NAQ_OK;
             how = SILENT;

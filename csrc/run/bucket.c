@@ -10,6 +10,7 @@
 #include "nats/delayed.h"
 #include "nats/nstatus.h"
 #include "nats/reply.h"
+#include "nats/stream.h"
 
 static const int64_t WIDTH_US = INT64_C(1000) * NAQ_DELAYED_BUCKET_MS;
 static const int64_t EARLY_US = 20 * INT64_C(1000000); /* the next bucket is opened so early */
@@ -20,7 +21,6 @@ enum {
     PACE_MS = 20,
     PAST_SPAN_MS = 29000, /* the longest that has no heartbeat */
     CREATE_MS = 30000, /* making a consumer costs 0.3 s at a million messages, or many times that */
-    CREATE_FIRST_MS = 5000, /* in a cluster, doubled each time */
     ASK_MS = 5000,
     AGAIN_MS = 1000,
     CLOSE_LOOK_MS = 10000,
@@ -38,7 +38,7 @@ void naq_buckets_init(naq_buckets *b, naq_loop *loop, naq_errands *errands, cons
     b->errands = errands;
     b->prefix = prefix;
     b->span_ms = span_ms;
-    b->create_ms = clustered ? CREATE_FIRST_MS : CREATE_MS;
+    b->clustered = clustered;
     b->oldest = b->newest = INT64_MAX;
     naq_id_new(b->epoch);
 }
@@ -110,8 +110,7 @@ static void made(void *ctx, int64_t index, naq_slice answer) {
     /* A work queue has no two consumers for one message: somebody else reads here. */
     b->stranger = b->stranger || js > 0;
     if (js < 0) {
-        /* nats-server counts a dead server of the cluster among the living for a while and may put
-         * a consumer there; one of that name would stay there. */
+        /* It may be on a dead server, and one of that name would stay there. */
         remove_consumer(b, k);
         k->unanswered++;
     }
@@ -137,8 +136,7 @@ static void make(naq_buckets *b, naq_bucket *k, int64_t now_ms) {
                    "\"mem_storage\":true,\"num_replicas\":1,\"inactive_threshold\":%lld}}",
                    stream, consumer, b->prefix, k->number, ACK_WAIT_S * 1000000000LL,
                    ABANDONED_S * 1000000000LL);
-    int64_t within = b->create_ms << (k->unanswered < 4 ? k->unanswered : 4);
-    if (within > CREATE_MS) within = CREATE_MS;
+    int64_t within = naq_consumer_patience(b->clustered, k->unanswered, CREATE_MS);
     k->not_before_ms = now_ms + within + AGAIN_MS;
     if (request.failed ||
         !naq_errand_send(b->errands, subject, request.data, request.len, within, made, b, index))

@@ -41,8 +41,8 @@ typedef struct naq_buckets {
     naq_loop *loop;
     naq_errands *errands;
     const char *prefix;
-    int64_t span_ms;            /* of a request into a bucket that runs */
-    int64_t create_ms;          /* for making a consumer, the first time */
+    int64_t span_ms; /* of a request into a bucket that runs */
+    bool clustered;
     char epoch[NAQ_ID_NEW + 1]; /* of this leadership: part of the consumers' names */
     naq_bucket all[NAQ_BUCKETS];
     int64_t oldest; /* not closed yet */
