@@ -8,7 +8,8 @@ local cluster = {}
 local Cluster = {}
 Cluster.__index = Cluster
 
--- Different ones: nobody listens on the first yet when the second is looked for.
+-- Different ones: nobody listens on the first yet when the second is looked for. A server's own port, too,
+-- must not be another's route.
 local function free_ports(count)
   local low, high = (os.getenv("NAQ_SPEC_PORTS") or ""):match("^(%d+)%-(%d+)$")
   local ports, taken = {}, {}
@@ -23,14 +24,14 @@ end
 --- {servers, urls}, in the same order; the servers are named n1, n2, n3.
 function cluster.start()
   local self = setmetatable({ servers = {}, urls = {} }, Cluster)
-  local routes = {}
-  for i, port in ipairs(free_ports(3)) do
-    routes[i] = ("127.0.0.1:%d"):format(port)
+  local routes, ports = {}, free_ports(6)
+  for i = 1, 3 do
+    routes[i] = ("127.0.0.1:%d"):format(ports[i])
   end
   local known = "nats://" .. table.concat(routes, ", nats://")
   for i, route in ipairs(routes) do
     local line = ('cluster { name: c, listen: "%s", routes: [%s] }'):format(route, known)
-    self.servers[i] = nats.start({ name = "n" .. i, config = { line } })
+    self.servers[i] = nats.start({ name = "n" .. i, port = ports[i + 3], config = { line } })
     self.urls[i] = self.servers[i].url
   end
   return self

@@ -4,7 +4,7 @@ local core = require("naq.core")
 local eventually = require("spec.support.eventually")
 
 local process = {}
-local running = {} -- process object -> true
+local ours = {} -- process object -> true, until its files are gone
 
 local function support() return package.loaded["spec.support"] end
 
@@ -103,7 +103,6 @@ function Process:wait(seconds)
     local state, code = core.wait(self.pid, seconds or 10)
     if state == "running" then return state end
     self.state, self.code = state, code
-    running[self] = nil
   end
   return self.state, self.code
 end
@@ -132,6 +131,7 @@ function Process:stop()
   end
   if self.dir then core.rmtree(self.dir) end
   self.dir = nil
+  ours[self] = nil
 end
 
 --- Start bin/naq with these arguments and leave it running: log() is its standard error.
@@ -147,7 +147,7 @@ function process.start(args, options)
     cwd = options.cwd,
     die_with_parent = true,
   }))
-  running[self] = true
+  ours[self] = true
   return self
 end
 
@@ -178,9 +178,10 @@ function process.start_worker(options)
   return process.start(args, options)
 end
 
+--- Those that this file has not stopped yet, also the ones that have ended.
 function process.stop_all()
   local all = {}
-  for p in pairs(running) do
+  for p in pairs(ours) do
     all[#all + 1] = p
   end
   for _, p in ipairs(all) do
