@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "base/service.h"
 #include "nats/kv.h"
 #include "nats/kvwatch.h"
@@ -484,16 +485,34 @@ static int64_t wait_ms(naq_recurring *r) {
     return 0;
 }
 
+static void wake(naq_recurring *r) {
+    pthread_mutex_lock(&r->mu);
+    if (r->watch != NULL) naq_kv_watch_end(r->watch);
+    pthread_mutex_unlock(&r->mu);
+}
+
+static bool leads_no_more(void *ctx) {
+    return !leads(ctx);
+}
+
+/* Nobody can end a watch that is being opened, so that its thread looks itself: whoever stops a
+ * worker whose server is away would wait for that as well. */
+static naq_status open_watch(naq_recurring *r, naq_err *err) {
+    naq_kv_watch *watch = NULL;
+    naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = SLICE_MS};
+    naq_patience_ends(leads_no_more, r);
+    naq_status status = naq_kv_watch_open(&watch, r->conn, r->bucket, ">", &options, err);
+    naq_patience_ends(NULL, NULL);
+    r->began_ms = now_ms();
+    if (status != NAQ_OK) return status;
+    replace_watch(r, watch);
+    if (!leads(r)) wake(r); /* who ended the leadership found none to end */
+    return NAQ_OK;
+}
+
 static void follow(naq_recurring *r) {
     naq_err err;
-    naq_status status = NAQ_OK;
-    if (r->watch == NULL) {
-        naq_kv_watch *watch = NULL;
-        naq_kv_watch_options options = {.slice_ms = SLICE_MS, .heartbeat_ms = SLICE_MS};
-        status = naq_kv_watch_open(&watch, r->conn, r->bucket, ">", &options, &err);
-        r->began_ms = now_ms();
-        if (status == NAQ_OK) replace_watch(r, watch);
-    }
+    naq_status status = r->watch == NULL ? open_watch(r, &err) : NAQ_OK;
     naq_kv_event event;
     int64_t wait = wait_ms(r);
     for (int n = 0; status == NAQ_OK && n < BATCH; n++, wait = 0) {
@@ -545,12 +564,6 @@ naq_status naq_recurring_open(naq_recurring **out, const naq_recurring_options *
     }
     *out = r;
     return NAQ_OK;
-}
-
-static void wake(naq_recurring *r) {
-    pthread_mutex_lock(&r->mu);
-    if (r->watch != NULL) naq_kv_watch_end(r->watch);
-    pthread_mutex_unlock(&r->mu);
 }
 
 void naq_recurring_lead(naq_recurring *r, int64_t until_ms) {
