@@ -16,7 +16,7 @@
 #include "base/thread.h"
 #include "nats/url.h"
 
-enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000, EXIT_MS = 250 };
+enum { POOL_SIZE = 4, KEYS_KEPT = 64, CLOSE_FLUSH_MS = 1000, APART_MS = 1000, EXIT_MS = 250 };
 
 typedef enum entry_state { OPENING, OPEN, FAILED } entry_state;
 
@@ -464,12 +464,12 @@ int naq_pool_close(const char *const *servers) {
  * Those that libnats still has may be freeing things: a message when its collector has ended, which
  * then stays; a connection, with locks that OpenSSL's own handler, the next, frees; their last
  * error, whose place libnats' own takes away. So its threads are waited for, first those that
- * deliver and the ones that close a connection without a server, then the rest; not for long: one
+ * deliver and the ones that close a connection without a server, then the rest; not for ever: one
  * may be connecting, and something may still hold another. */
 static void close_at_exit(void) {
     if (!naq_conn_library_here()) return;
     (void)close_all(NULL, true);
-    naq_thread_await_apart(EXIT_MS);
+    naq_thread_await_apart(APART_MS);
     (void)nats_CloseAndWait(EXIT_MS);
 }
 
