@@ -81,7 +81,7 @@ struct naq_bulk {
     int64_t deaf_ms;    /* since when, without an ack in between; 0: not */
     int64_t checked_ms; /* when the stream was asked for; 0: never */
     uint64_t reconnects;
-    uint64_t denials; /* refusals of the server before this bulk */
+    uint64_t denials; /* refusals of the server that were looked at */
     bool mixed;
     unsigned window;
     int64_t budget_ms;
@@ -281,9 +281,24 @@ static void answered(naq_bulk *b, uint32_t token, natsMsg *m) {
     }
 }
 
-/* Deadlines and repeats. */
+/* They come beside the acks. */
+static void take_denials(naq_bulk *b) {
+    uint64_t now = naq_conn_denials(b->conn);
+    naq_err err;
+    if (now == b->denials) return;
+    for (unsigned i = 0; i < b->touched; i++) {
+        slot *s = &b->slots[i];
+        if (s->m != NULL && s->tried &&
+            naq_conn_denied(b->conn, b->denials, natsMsg_GetSubject(s->m), &err))
+            finish_slot(b, s, err.status, err.message, false);
+    }
+    b->denials = now;
+}
+
+/* Refusals, deadlines and repeats. */
 static void tick(naq_bulk *b) {
     b->tick_ms = b->now_ms + TICK_MS;
+    take_denials(b);
     uint64_t reconnects = naq_conn_reconnects(b->conn);
     bool again = reconnects != b->reconnects; /* answers on their way then are lost */
     b->reconnects = reconnects;
@@ -297,9 +312,7 @@ static void tick(naq_bulk *b) {
         if ((!again || s->sent) && b->now_ms < s->due_ms) continue;
         const char *subject = natsMsg_GetSubject(s->m);
         naq_err err;
-        if (naq_conn_denied(b->conn, b->denials, subject, &err)) {
-            finish_slot(b, s, NAQ_PERMISSION, err.message, false);
-        } else if (s->lost && naq_conn_up(b->conn)) {
+        if (s->lost && naq_conn_up(b->conn)) {
             naq_fail(&err, NAQ_CONNECTION,
                      "publish to %s: the connection was lost before the ack came; it may have been "
                      "stored",

@@ -119,6 +119,7 @@ static attempt *attempt_new(const naq_conn_options *o, naq_err *err) {
     c->pid = getpid();
     atomic_init(&c->holders, 2);
     pthread_mutex_init(&c->mu, NULL);
+    naq_cond_init(&c->more_denied);
     pthread_mutex_init(&c->closing, NULL);
     pthread_mutex_init(&c->telling, NULL);
     naq_events_init(&c->events);

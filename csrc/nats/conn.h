@@ -184,9 +184,13 @@ void naq_conn_settle(naq_conn *c, int64_t timeout_ms);
 naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err);
 
 /* What the server refused. It tells so beside the request, which then only times out: take the mark
- * before, and ask with it after a timeout. NAQ_PERMISSION in err when subject was refused since. */
+ * before, and ask with it after a timeout. NAQ_PERMISSION in err when subject was refused since, as
+ * one to publish to or (_sub) to subscribe to; that one [blocks] up to wait_ms for the word of it.
+ */
 uint64_t naq_conn_denials(naq_conn *c);
 bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err);
+bool naq_conn_denied_sub(naq_conn *c, uint64_t mark, const char *subject, int64_t wait_ms,
+                         naq_err *err);
 
 /* The idle mailboxes of mailbox.h, which alone calls these. Take answers NULL when there is none.
  */

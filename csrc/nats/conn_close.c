@@ -22,6 +22,8 @@ void naq_conn_let_go(naq_conn *c) {
     naq_outbox_clear(c);
     naq_events_destroy(&c->events);
     naq_conn_cluster_free(c->cluster);
+    free(c->denied);
+    pthread_cond_destroy(&c->more_denied);
     pthread_mutex_destroy(&c->closing);
     pthread_mutex_destroy(&c->telling);
     pthread_mutex_destroy(&c->mu);

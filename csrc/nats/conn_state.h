@@ -19,6 +19,8 @@ typedef enum naq_conn_end {
     NAQ_CONN_DROPPED   /* by its last holder: nothing more is told */
 } naq_conn_end;
 
+typedef struct naq_denial naq_denial;
+
 struct naq_conn {
     natsConnection *nc;
     pid_t pid;
@@ -36,8 +38,9 @@ struct naq_conn {
     pthread_mutex_t telling; /* guards listeners; held while they are told */
     naq_conn_listener *listeners;
     pthread_mutex_t mu; /* guards the rest; a leaf: nothing is called while it is held */
-    char denied[256];
-    uint64_t denials;
+    naq_denial *denied; /* the last of them; NULL: none so far */
+    uint64_t denials;   /* how many there were */
+    pthread_cond_t more_denied;
     naq_conn_bounded *bounded;
     naq_mailbox *mailboxes; /* idle ones */
     naq_grave *graves;      /* subscriptions that are over, or are to be */
@@ -54,6 +57,8 @@ void naq_conn_let_go(naq_conn *c);
 bool naq_conn_end_as(naq_conn *c, naq_conn_end end);
 /* conn_cluster.c. What it knows of its cluster by now; while it is connected. */
 void naq_conn_learn(naq_conn *c);
+/* conn_denied.c. The server's sentence that refuses a subject. */
+void naq_conn_note_denial(naq_conn *c, const char *sentence);
 /* conn_watch.c. Have libnats tell c what happens to the connection made with options. */
 natsStatus naq_conn_watch(natsOptions *options, naq_conn *c);
 

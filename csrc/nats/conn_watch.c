@@ -113,21 +113,19 @@ static void too_slow(naq_conn *c, const natsSubscription *sub) {
 /* Refused subjects come here, beside the request that then hears nothing; and consumers that are
  * too slow. */
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure) {
+    (void)nc;
     naq_conn *c = closure;
-    const char *text = NULL;
-    (void)natsConnection_GetLastError(nc, &text);
     if (s == NATS_SLOW_CONSUMER) {
         too_slow(c, sub);
         return;
     }
-    if (s == NATS_NOT_PERMITTED || (text != NULL && strstr(text, "ermissions") != NULL)) {
-        pthread_mutex_lock(&c->mu);
-        c->denials++;
-        (void)snprintf(c->denied, sizeof c->denied, "%s", text != NULL ? text : "");
-        pthread_mutex_unlock(&c->mu);
-    }
-    naq_events_add(&c->events, NAQ_EVENT_ERROR, NAQ_WARNING, "%s: %s", c->servers,
-                   text != NULL && text[0] != '\0' ? text : natsStatus_GetText(s));
+    /* libnats leaves this error's own text to this thread. natsConnection_GetLastError() has the
+     * connection's newest one, in memory that its reader writes meanwhile. */
+    natsStatus of = NATS_OK;
+    const char *text = nats_GetLastError(&of);
+    if (of != s || text == NULL || text[0] == '\0') text = natsStatus_GetText(s);
+    if (strstr(text, "ermissions") != NULL) naq_conn_note_denial(c, text);
+    naq_events_add(&c->events, NAQ_EVENT_ERROR, NAQ_WARNING, "%s: %s", c->servers, text);
 }
 
 struct naq_events *naq_conn_events_peek(naq_conn *c) {
@@ -143,28 +141,6 @@ int64_t naq_conn_await(naq_conn *c, int64_t ms) {
         left = naq_patience_left(end);
     }
     return 0;
-}
-
-uint64_t naq_conn_denials(naq_conn *c) {
-    pthread_mutex_lock(&c->mu);
-    uint64_t n = c->denials;
-    pthread_mutex_unlock(&c->mu);
-    return n;
-}
-
-bool naq_conn_denied(naq_conn *c, uint64_t mark, const char *subject, naq_err *err) {
-    char text[sizeof c->denied];
-    pthread_mutex_lock(&c->mu);
-    bool since = c->denials != mark;
-    memcpy(text, c->denied, sizeof text);
-    pthread_mutex_unlock(&c->mu);
-    /* The server's sentence has the subject in quotes; libnats may change the case. */
-    char quoted[sizeof text];
-    (void)snprintf(quoted, sizeof quoted, "\"%s\"", subject);
-    if (!since || strcasestr(text, quoted) == NULL) return false;
-    (void)naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to use %s", c->servers,
-                   subject);
-    return true;
 }
 
 natsStatus naq_conn_watch(natsOptions *options, naq_conn *c) {

@@ -34,18 +34,23 @@ void naq_events_destroy(naq_events *e) {
     pthread_mutex_destroy(&e->mu);
 }
 
-/* Whether this is told already and still goes on. Else it takes the place of what is quiet longest.
- */
-static bool goes_on_locked(naq_events *e, const char *text) {
+/* Whether this is told already and still goes on. Else it takes the place of what is quiet longest,
+ * or is the first of a crowd that finds none. */
+static bool goes_on(naq_episodes *e, const char *text) {
     int64_t now = naq_mono_ms();
-    naq_episode *oldest = &e->episodes[0];
-    for (naq_episode *p = e->episodes; p < e->episodes + NAQ_EVENT_EPISODES; p++) {
+    struct naq_episode *oldest = &e->each[0];
+    for (struct naq_episode *p = e->each; p < e->each + NAQ_EVENT_EPISODES; p++) {
         if (strcmp(p->text, text) == 0) {
             bool on = now - p->last_ms < EPISODE_MS;
             p->last_ms = now;
             return on;
         }
         if (p->last_ms < oldest->last_ms) oldest = p;
+    }
+    bool crowded = e->crowd_ms != 0 && now - e->crowd_ms < EPISODE_MS;
+    if (crowded || (oldest->text[0] != '\0' && now - oldest->last_ms < EPISODE_MS)) {
+        e->crowd_ms = now;
+        return crowded;
     }
     (void)snprintf(oldest->text, sizeof oldest->text, "%s", text);
     oldest->last_ms = now;
@@ -61,7 +66,7 @@ void naq_events_add(naq_events *e, naq_event_kind kind, naq_level level, const c
 
     bool repeats = kind == NAQ_EVENT_SLOW_CONSUMER || kind == NAQ_EVENT_ERROR;
     pthread_mutex_lock(&e->mu);
-    if (repeats && goes_on_locked(e, text)) {
+    if (repeats && goes_on(&e->episodes[kind], text)) {
         pthread_mutex_unlock(&e->mu);
         return;
     }

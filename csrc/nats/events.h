@@ -43,10 +43,13 @@ typedef struct naq_listener {
 
 enum { NAQ_EVENTS_KEPT = 32, NAQ_EVENT_EPISODES = 8 };
 
-typedef struct naq_episode { /* of something that is reported again and again */
-    char text[256];
-    int64_t last_ms;
-} naq_episode;
+typedef struct naq_episodes { /* of what is reported again and again */
+    struct naq_episode {
+        char text[256]; /* "": none */
+        int64_t last_ms;
+    } each[NAQ_EVENT_EPISODES];
+    int64_t crowd_ms; /* when there was last one more than places; 0: never */
+} naq_episodes;
 
 typedef struct naq_events {
     pthread_mutex_t mu; /* guards the rest; only listeners' own locks are taken under it */
@@ -54,7 +57,7 @@ typedef struct naq_events {
     naq_event ring[NAQ_EVENTS_KEPT];
     uint64_t last; /* number of the newest */
     uint64_t counts[NAQ_EVENT_KINDS];
-    naq_episode episodes[NAQ_EVENT_EPISODES];
+    naq_episodes episodes[NAQ_EVENT_KINDS];
     naq_listener *listeners;
 } naq_events;
 
@@ -62,7 +65,8 @@ void naq_events_init(naq_events *e);
 void naq_events_destroy(naq_events *e);
 
 /* Any thread; logged at level. Slow consumers and errors that are told again within five seconds
- * are one event, as long as it goes on. */
+ * are one event, as long as it goes on. Of more different ones at a time than NAQ_EVENT_EPISODES
+ * only that many and one are told: a thousand refused publishes are not a thousand lines. */
 void naq_events_add(naq_events *e, naq_event_kind kind, naq_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

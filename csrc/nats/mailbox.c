@@ -114,7 +114,7 @@ natsStatus naq_mailbox_next(naq_mailbox *box, int64_t wait_ms, natsMsg **m, uint
 static bool deaf(const naq_mailbox *box, naq_conn *c, naq_err *err) {
     char wildcard[sizeof box->subject + 1];
     (void)snprintf(wildcard, sizeof wildcard, "%.*s*", (int)box->prefix_len, box->subject);
-    return naq_conn_denied(c, 0, wildcard, err);
+    return naq_conn_denied_sub(c, 0, wildcard, 0, err);
 }
 
 natsStatus naq_mailbox_ask(naq_mailbox *box, naq_conn *c, natsMsg *m, uint32_t token,

@@ -21,8 +21,11 @@
 #include "nats/nstatus.h"
 #include "nats/pool.h"
 
-/* How often a waiting owner looks whether the server refused the subscription meanwhile. */
-enum { LOOK_MS = 250, FLUSH_MS = 2000 };
+enum {
+    LOOK_MS = 250, /* how often a waiting owner looks whether the server has refused it meanwhile */
+    FLUSH_MS = 2000,
+    TOLD_MS = 1000 /* until libnats tells of a refusal that it has noted; machines may be busy */
+};
 
 struct naq_sub {
     pthread_mutex_t
@@ -88,30 +91,22 @@ static natsStatus subscribe(naq_sub *s, const naq_sub_options *o) {
         o->max_bytes != 0 ? o->max_bytes : NAQ_SUB_BYTES);
 }
 
-/* Whether the server has refused the subscription, and not only something else of that subject.
- * Told once: with other permissions libnats' next reconnect may subscribe again. */
-static bool refused(naq_sub *s, const char *text, naq_err *err) {
-    char words[256];
-    (void)snprintf(words, sizeof words, "Subscription to \"%s\"", s->subject);
-    if (text == NULL || strcasestr(text, words) == NULL) return false;
+/* Told once: with other permissions libnats' next reconnect may subscribe again. */
+static bool refused(naq_sub *s, int64_t wait_ms, naq_err *err) {
+    if (!naq_conn_denied_sub(s->conn, s->denials, s->subject, wait_ms, err)) return false;
     s->denials = naq_conn_denials(s->conn);
-    naq_fail(err, NAQ_PERMISSION, "%s does not allow this user to subscribe to %s",
-             naq_conn_servers_peek(s->conn), s->subject);
     return true;
 }
 
-static bool refused_since(naq_sub *s, naq_err *err) {
-    const char *text = NULL;
-    if (!naq_conn_denied(s->conn, s->denials, s->subject, err)) return false;
-    (void)natsConnection_GetLastError(naq_conn_nats_peek(s->conn), &text);
-    return refused(s, text, err);
-}
-
-/* A refusal comes before the PONG, and libnats notes it before it tells anybody. */
+/* A refusal comes before the PONG, and libnats notes it before it tells us, a moment later. The
+ * note alone may be of an earlier try. */
 static bool refused_now(naq_sub *s, naq_err *err) {
+    char words[300];
     const char *text = NULL;
     (void)natsConnection_GetLastError(naq_conn_nats_peek(s->conn), &text);
-    return refused(s, text, err);
+    (void)snprintf(words, sizeof words, "Subscription to \"%s", s->subject);
+    bool noted = text != NULL && strstr(text, words) != NULL;
+    return refused(s, noted ? TOLD_MS : 0, err);
 }
 
 naq_status naq_sub_open(naq_sub **out, naq_conn *c, const char *subject, const naq_sub_options *o,
@@ -201,7 +196,7 @@ naq_status naq_sub_next(naq_sub *s, int64_t timeout_ms, naq_msg **m, naq_err *er
         if (status == NATS_SLOW_CONSUMER) continue; /* told once; what waits comes next */
         if (status != NATS_TIMEOUT) return ended(s, status, err);
         if (!natsSubscription_IsValid(s->sub)) return ended(s, NATS_INVALID_SUBSCRIPTION, err);
-        if (refused_since(s, err)) return err->status;
+        if (refused(s, 0, err)) return err->status;
         if (left <= slice)
             return naq_fail(err, NAQ_TIMEOUT, "subscription to %s: no message in %lld ms",
                             s->subject, (long long)timeout_ms);

@@ -227,7 +227,8 @@ function Connection:dispatch(seconds)
 end
 
 --- Have a function called when something happens to the connection by itself; it runs in dispatch(), on
---- this thread. What happens between two calls is kept, the last 32 of it.
+--- this thread. What happens between two calls is kept, the last 32 of it. An error or a slow consumer is
+--- told once while it goes on; of very many different ones, nine.
 ---@param event "disconnected"|"reconnected"|"slow_consumer"|"lame_duck"|"closed"|"error"
 ---@param fn fun(event: naq.ConnectionEvent)
 function Connection:on(event, fn)

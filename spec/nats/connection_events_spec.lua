@@ -103,20 +103,52 @@ describe("conn:on()", function()
     server:stop()
   end)
 
-  it("tells of what the server refuses, once while it goes on", function()
-    local server = nats.start({
-      config = { 'authorization { users: [ { user: ada, password: a, permissions: { publish: ["ok"] } } ] }' },
-    })
-    local conn, seen = watched(server, { user = "ada", password = "a" })
-    for _ = 1, 20 do
-      assert(conn:publish("not.ok"))
+  describe("of what the server refuses", function()
+    local server, conn, seen
+    before_each(function()
+      server = nats.start({
+        jetstream = false,
+        config = { 'authorization { users: [ { user: ada, password: a, permissions: { publish: ["ok"] } } ] }' },
+      })
+      conn, seen = watched(server, { user = "ada", password = "a" })
+    end)
+    after_each(function()
+      conn:close()
+      naq.close_connections(server.url)
+      server:stop()
+    end)
+
+    local function publish(n, subject)
+      for i = 1, n do
+        assert(conn:publish(subject:format(i), ""))
+      end
+      assert(conn:flush())
     end
-    assert(conn:flush())
-    assert.equal("error", until_seen(conn, seen, 1))
-    assert.equal(1, conn:stats().errors)
-    conn:close()
-    naq.close_connections(server.url)
-    server:stop()
+
+    -- So many that one is told of while the next is read.
+    it("tells once while it goes on", function()
+      local n = count_in_log(function()
+        publish(50000, "not.ok")
+        assert.equal("error", until_seen(conn, seen, 1))
+      end, "Violation")
+      assert.same({ 1, 1 }, { n, conn:stats().errors })
+    end)
+
+    it("tells of each subject, whichever was the last", function()
+      local subjects = {}
+      conn:on("error", function(event) subjects[#subjects + 1] = event.message:match('"(.*)"') end)
+      publish(5, "not.ok.%d")
+      until_seen(conn, seen, 5)
+      assert.same({ "not.ok.1", "not.ok.2", "not.ok.3", "not.ok.4", "not.ok.5" }, subjects)
+    end)
+
+    it("tells of nine subjects out of thousands", function()
+      local n = count_in_log(function()
+        publish(3000, "not.ok.%d")
+        until_seen(conn, seen, 9)
+      end, "Violation")
+      assert.same({ 9, 9 }, { n, conn:stats().errors })
+    end)
   end)
 
   it("tells that reconnecting was given up; the next connection is a new one", function()

@@ -244,6 +244,14 @@ describe("a subscription that is not permitted", function()
     })
     eventually(function() return select(3, ok:next(0.5)) == "PERMISSION" end, 10, "the refusal")
     assert.equal("TIMEOUT", select(3, ok:next(0.1)))
+    -- Allowed by now: that it was refused before is not held against it.
+    assert.equal("PERMISSION", select(3, conn:subscribe("secret")))
+    server:reload({
+      "authorization { users: [",
+      '  { user: a, password: b, permissions: { subscribe: ["secret", "_INBOX.>"] } }',
+      "] }",
+    })
+    assert(conn:subscribe("secret"))
     conn:close()
     server:stop()
   end)
