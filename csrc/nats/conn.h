@@ -131,6 +131,8 @@ int naq_conn_cluster_size(naq_conn *c);
 naq_status naq_conn_rtt(naq_conn *c, int64_t timeout_ms, int64_t *us, naq_err *err); /* [blocks] */
 bool naq_conn_up(naq_conn *c);         /* connected right now; not blocking */
 bool naq_conn_lost(const naq_conn *c); /* has no server now; never waits, known a moment late */
+/* A flush has been without an answer a moment ago: whoever only tidies up waits for no other. */
+bool naq_conn_mute(const naq_conn *c);
 /* [blocks] Until it has a server, or is closed: what is left of the time, 0 when it is over.
  * libnats holds the connection's lock while it tries to reconnect, so whatever has a time of its
  * own waits here first. */

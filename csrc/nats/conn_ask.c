@@ -3,8 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "nats/conn_state.h"
 #include "nats/nstatus.h"
+
+/* How long a flush must have waited to tell of a mute server, and how long it does. */
+enum { MUTE_FROM_MS = 1000, MUTE_MS = 5000 };
 
 /* A connection that was closed meanwhile is why, whatever libnats says. */
 static naq_status explain(naq_conn *c, naq_err *err) {
@@ -20,12 +24,22 @@ static naq_status without_server(naq_conn *c, int64_t ms, naq_err *err) {
                     c->servers, (long long)ms);
 }
 
+bool naq_conn_mute(const naq_conn *c) {
+    int64_t until = atomic_load(&c->mute_ms);
+    return until != 0 && naq_mono_ms() < until;
+}
+
 naq_status naq_conn_flush(naq_conn *c, int64_t timeout_ms, naq_err *err) {
     int64_t left = naq_conn_await(c, timeout_ms);
     if (left == 0) return without_server(c, timeout_ms, err);
     atomic_store(&c->unsaid, false);
     natsStatus s = natsConnection_FlushTimeout(c->nc, left);
-    if (s == NATS_OK) return NAQ_OK;
+    if (s == NATS_TIMEOUT && left >= MUTE_FROM_MS)
+        atomic_store(&c->mute_ms, naq_mono_ms() + MUTE_MS);
+    if (s == NATS_OK) {
+        atomic_store(&c->mute_ms, 0);
+        return NAQ_OK;
+    }
     atomic_store(&c->unsaid, true);
     naq_from_nats(err, s, 0, "%s", c->servers);
     return explain(c, err);

@@ -25,9 +25,10 @@ struct naq_conn {
     natsConnection *nc;
     pid_t pid;
     atomic_int holders;
-    atomic_bool unsaid; /* published, and nothing heard from the server since */
-    atomic_int end;     /* a naq_conn_end: every use of the connection asks for it first */
-    atomic_bool lost;   /* it has no server now; known a moment late */
+    atomic_bool unsaid;   /* published, and nothing heard from the server since */
+    atomic_llong mute_ms; /* until then it counts as mute */
+    atomic_int end;       /* a naq_conn_end: every use of the connection asks for it first */
+    atomic_bool lost;     /* it has no server now; known a moment late */
     atomic_bool quiet;
     atomic_int reconnects;
     atomic_llong max_payload; /* of the server connected to last */

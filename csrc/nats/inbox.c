@@ -64,7 +64,7 @@ static bool put_off(naq_conn *c) {
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub) {
     naq_err ignored;
     if (sub == NULL) return;
-    if (put_off(c)) {
+    if (put_off(c) || naq_conn_mute(c) || naq_patience_over()) {
         naq_unsubscribe_later(c, sub);
         return;
     }

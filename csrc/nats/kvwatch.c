@@ -174,7 +174,7 @@ static void reconnected(void *ctx) {
 static void end_subscription(naq_kv_watch *w) {
     naq_err ignored;
     natsSubscription *old = replace(w, NULL);
-    if (atomic_exchange(&w->interrupted, false) && !naq_conn_lost(w->c))
+    if (atomic_exchange(&w->interrupted, false) && !naq_conn_lost(w->c) && !naq_conn_mute(w->c))
         (void)naq_conn_flush(w->c, FLUSH_MS, &ignored);
     naq_unsubscribe(w->c, old);
 }

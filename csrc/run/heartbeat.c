@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "nats/kv.h"
 
 enum { WITHIN_MS = 2000 };
@@ -75,7 +76,8 @@ static void beat(naq_heartbeat *h) {
     naq_kv_ref place = {
         .c = h->conn, .bucket = bucket, .key = h->worker_id, .within_ms = WITHIN_MS};
     if (!record.failed &&
-        naq_kv_write(&place, record.data, record.len, -1, &revision, &err) != NAQ_OK)
+        naq_kv_write(&place, record.data, record.len, -1, &revision, &err) != NAQ_OK &&
+        !naq_service_stopping(&h->service)) /* it would be removed next */
         naq_log(NAQ_WARNING, "worker %s: heartbeat not stored: %s (%s)", h->worker_id, err.message,
                 naq_status_code(err.status));
     naq_buf_free(&record);
@@ -85,18 +87,25 @@ static void beat(naq_heartbeat *h) {
  * worker would wait for all of it. */
 static bool connected(naq_heartbeat *h) {
     if (naq_conn_await(h->conn, WITHIN_MS) > 0) return true;
-    naq_log(NAQ_WARNING, "worker %s: heartbeat not stored: no server for %d ms (%s)", h->worker_id,
-            WITHIN_MS, naq_status_code(NAQ_CONNECTION));
+    if (!naq_service_stopping(&h->service))
+        naq_log(NAQ_WARNING, "worker %s: heartbeat not stored: no server for %d ms (%s)",
+                h->worker_id, WITHIN_MS, naq_status_code(NAQ_CONNECTION));
     return false;
+}
+
+static bool told_to_stop(void *service) {
+    return naq_service_stopping(service);
 }
 
 static void body(naq_service *service) {
     naq_heartbeat *h = service->ctx;
+    naq_patience_ends(told_to_stop, service);
     do {
         if (!connected(h)) continue;
         h->chore(h->chore_ctx);
         beat(h);
     } while (naq_service_sleep(service, h->interval_ms));
+    naq_patience_ends(NULL, NULL);
 }
 
 void naq_heartbeat_ready(naq_heartbeat *h) {
@@ -157,6 +166,7 @@ void naq_heartbeat_stop(naq_heartbeat *h) {
     naq_err err;
     naq_kv_ref place = {
         .c = h->conn, .bucket = bucket, .key = h->worker_id, .within_ms = WITHIN_MS};
-    if (naq_conn_up(h->conn) && naq_kv_remove(&place, false, -1, &err) != NAQ_OK)
+    if (naq_conn_up(h->conn) && !naq_conn_mute(h->conn) &&
+        naq_kv_remove(&place, false, -1, &err) != NAQ_OK)
         naq_log(NAQ_INFO, "worker %s: its record was not removed: %s", h->worker_id, err.message);
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "nats/nstatus.h"
 #include "nats/publish.h"
 #include "nats/reply.h"
@@ -110,12 +111,20 @@ typedef struct standing {
     uint64_t revision;
 } standing;
 
+static bool told_to_stop(void *service) {
+    return naq_service_stopping(service);
+}
+
+/* Who stops a scheduler whose server is mute waits no longer than that for it to be read. A write
+ * is waited for: a lease that nobody knows of would keep the next leader waiting. */
 static naq_status read_key(naq_leader *l, standing *out, naq_err *err) {
     char api[160], request[192], text[256];
     (void)snprintf(api, sizeof api, "$JS.API.STREAM.MSG.GET.KV_%s_leader", l->prefix);
     int n = snprintf(request, sizeof request, "{\"last_by_subj\":\"%s\"}", l->subject);
     naq_buf answer = {0};
+    naq_patience_ends(told_to_stop, l->service);
     naq_status status = naq_conn_request(l->conn, api, request, (size_t)n, ASK_MS, &answer, err);
+    naq_patience_ends(NULL, NULL);
     naq_slice a = {answer.data, answer.len};
     int js = status == NAQ_OK ? naq_reply_error(a, text, sizeof text) : 0;
     naq_stored m;

@@ -349,7 +349,7 @@ static void body(naq_service *service) {
         naq_status status = naq_leader_take(&s->leader, &wait_ms, &err);
         if (status == NAQ_OK) {
             lead(s);
-        } else {
+        } else if (!naq_service_stopping(service)) {
             if (status == NAQ_NOT_LEADER && status != last)
                 naq_log(NAQ_INFO, "%s", err.message);
             else if (status != NAQ_NOT_LEADER && status != last && status != NAQ_CONNECTION)

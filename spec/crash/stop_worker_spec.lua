@@ -177,6 +177,20 @@ describe("a worker told to stop", function()
       assert.matches("^second%-", job:info().worker)
     end)
 
+    -- Much that is done at the end would wait for an answer, a second or two each, one after the other.
+    it("waits for a server that is mute once, not for each thing that it tidies up", function()
+      local job = assert(queue:enqueue("hold", side:args()))
+      local first = start(1, "first", HALF)
+      side:reaches(1)
+      server:freeze()
+      side:open()
+      first:term()
+      first:ends(1, 11)
+      server:thaw()
+      start(1, "second")
+      assert.equal("completed", job:wait(10))
+    end)
+
     it("stops hundreds of jobs of all kinds at once", function()
       local count = 60
       local ids = at:enqueue(count, function(i)
