@@ -39,13 +39,13 @@ typedef struct naq_consumer_info {
 naq_status naq_consumer_ensure(naq_conn *c, const char *prefix, const char *queue,
                                naq_priority priority, int64_t ack_wait_ms, naq_consumer_info *info,
                                naq_err *err);
-/* Delete it; one that is not there is NAQ_OK. */
 /* How long the answer to making a consumer of one replica is waited for, at most most_ms.
  * nats-server (2.9, 2.10) counts a server of its cluster that has died among the living for a
  * while, and may put the consumer there: then nobody answers, and the next one may be put
  * elsewhere. So in a cluster the first tries are short. unanswered: the tries before. */
 int64_t naq_consumer_patience(bool clustered, int unanswered, int64_t most_ms);
 
+/* Delete it; one that is not there is NAQ_OK. */
 naq_status naq_consumer_delete(naq_conn *c, const char *stream, const char *consumer, naq_err *err);
 /* How it stands now. NAQ_KEY_NOT_FOUND when it does not exist. */
 naq_status naq_consumer_look(naq_conn *c, const char *stream, const char *consumer,
