@@ -15,7 +15,8 @@ enum {
     NAQ_JS_NO_RESPONDERS = 10076, /* libnats' own: nobody answered the subject */
     NAQ_JS_STREAM_NOT_FOUND = 10059,
     NAQ_JS_CONSUMER_NOT_FOUND = 10014,
-    NAQ_JS_MSG_NOT_FOUND = 10037
+    NAQ_JS_MSG_NOT_FOUND = 10037,
+    NAQ_JS_REPLICAS_DIFFER = 10134 /* a consumer's from its work queue's; since 2.10 */
 };
 
 /* Once, before nats_Open(). */

@@ -105,6 +105,12 @@ static void made(void *ctx, int64_t index, naq_slice answer) {
                 k->number, k->wanted);
         return;
     }
+    if (js == NAQ_JS_REPLICAS_DIFFER && !k->replicated) {
+        b->replicated = true;
+        k->pull.consumer[0] = '\0';
+        k->not_before_ms = 0;
+        return;
+    }
     naq_log(NAQ_WARNING, "bucket %" PRId64 " of the delayed store: its consumer was not made: %s",
             k->number, text);
     /* A work queue has no two consumers for one message: somebody else reads here. */
@@ -127,15 +133,16 @@ static void make(naq_buckets *b, naq_bucket *k, int64_t now_ms) {
     k->pull.sole = true;
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.DURABLE.CREATE.%s.%s", stream,
                    consumer);
+    k->replicated = b->replicated;
     naq_buf request = {0};
     naq_buf_printf(&request,
                    "{\"stream_name\":\"%s\",\"config\":{\"durable_name\":\"%s\","
                    "\"filter_subject\":\"%s.d.%" PRId64 ".*\",\"deliver_policy\":\"all\","
                    "\"ack_policy\":\"explicit\",\"ack_wait\":%lld,\"max_deliver\":-1,"
                    "\"max_ack_pending\":-1,\"replay_policy\":\"instant\",\"headers_only\":true,"
-                   "\"mem_storage\":true,\"num_replicas\":1,\"inactive_threshold\":%lld}}",
+                   "\"mem_storage\":true,\"num_replicas\":%d,\"inactive_threshold\":%lld}}",
                    stream, consumer, b->prefix, k->number, ACK_WAIT_S * 1000000000LL,
-                   ABANDONED_S * 1000000000LL);
+                   k->replicated ? 0 : 1, ABANDONED_S * 1000000000LL);
     int64_t within = naq_consumer_patience(b->clustered, k->unanswered, CREATE_MS);
     k->not_before_ms = now_ms + within + AGAIN_MS;
     if (request.failed ||

@@ -34,6 +34,7 @@ typedef struct naq_bucket {
     int64_t wanted, read;  /* how many it had when it was opened, or fewer; and came since */
     int64_t not_before_ms; /* of the next try to open, or to close it */
     int unanswered;        /* tries to make its consumer */
+    bool replicated;       /* the last of them asked for one with replicas */
     int64_t missing_ms;    /* when its consumer was found gone; 0: not */
 } naq_bucket;
 
@@ -43,6 +44,7 @@ typedef struct naq_buckets {
     const char *prefix;
     int64_t span_ms; /* of a request into a bucket that runs */
     bool clustered;
+    bool replicated; /* the server wants consumers with as many replicas as the store has */
     char epoch[NAQ_ID_NEW + 1]; /* of this leadership: part of the consumers' names */
     naq_bucket all[NAQ_BUCKETS];
     int64_t oldest; /* not closed yet */
