@@ -99,6 +99,7 @@ typedef struct fetch {
     int64_t heartbeat_ms; /* 0: none were asked for */
     int reconnects;
     uint64_t denials;
+    int64_t ask_after_ms;
     bool asked; /* a request is out */
     bool done;  /* the server said that nothing more comes */
     naq_status refused;
@@ -155,8 +156,6 @@ static void read_status(fetch *t, natsMsg *m) {
     } else if (code == 400 || (code == 409 && strstr(text, "Exceeded") != NULL)) {
         t->refused = naq_fail(t->err, NAQ_CONFIGURATION, "consumer %s of stream %s: %s",
                               t->f->consumer, t->f->stream, text);
-    } else if (code == 503) {
-        t->refused = naq_fail(t->err, NAQ_NO_JETSTREAM, "JetStream does not answer");
     } else { /* 404 nothing there, 408 expired, 409 for a message too large and the like */
         t->done = true;
     }
@@ -210,6 +209,13 @@ static naq_status explain_silence(fetch *t, int64_t timeout_ms) {
     return status;
 }
 
+/* JetStream is not there; or, since 2.10, the consumer is not, or has no leader just now. */
+static void heard_by_nobody(fetch *t, int64_t timeout_ms) {
+    t->refused = explain_silence(t, timeout_ms);
+    t->asked = false;
+    t->ask_after_ms = naq_mono_ms() + LOOK_MS;
+}
+
 naq_status naq_fetch(naq_fetcher *f, int n, int64_t timeout_ms, naq_msg **out, int *got,
                      naq_err *err) {
     *got = 0;
@@ -230,7 +236,7 @@ naq_status naq_fetch(naq_fetcher *f, int n, int64_t timeout_ms, naq_msg **out, i
     while (t.got < n && !t.done && t.refused == NAQ_OK) {
         int64_t left = naq_patience_left(t.end_ms);
         if (left <= 0 || (t.got > 0 && !t.asked && s != NATS_OK)) break;
-        if (!t.asked && naq_conn_up(f->conn)) ask(&t);
+        if (!t.asked && naq_mono_ms() >= t.ask_after_ms && naq_conn_up(f->conn)) ask(&t);
         s = natsSubscription_NextMsg(&m, f->sub,
                                      naq_patience_slice(left < LOOK_MS ? left : LOOK_MS));
         if (s == NATS_OK) {
@@ -238,9 +244,7 @@ naq_status naq_fetch(naq_fetcher *f, int n, int64_t timeout_ms, naq_msg **out, i
         } else if (s == NATS_TIMEOUT) {
             tend(&t);
         } else if (s == NATS_NO_RESPONDERS) {
-            t.refused = naq_fail(err, NAQ_NO_JETSTREAM,
-                                 "%s: JetStream is not enabled there or for this account",
-                                 naq_conn_servers_peek(f->conn));
+            heard_by_nobody(&t, timeout_ms);
         } else {
             t.refused =
                 naq_from_nats(err, s, 0, "consumer %s of stream %s", f->consumer, f->stream);
