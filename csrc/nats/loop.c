@@ -72,6 +72,7 @@ struct naq_loop {
     void (*watch_ready)(void *ctx);
     void *watch_ctx;
     naq_loop *inner; /* naq_loop_join() */
+    bool mute;       /* naq_loop_quit() has waited for an answer in vain */
 };
 
 void naq_loop_wake(naq_loop *loop) {
@@ -173,7 +174,8 @@ static void *close_connection(void *arg) {
 }
 
 static void close_and_read(naq_loop *loop, int64_t flush_ms) {
-    closing c = {.loop = loop, .flush_ms = naq_loop_connected(loop) ? flush_ms : 0};
+    bool hears = naq_loop_connected(loop) && !loop->mute;
+    closing c = {.loop = loop, .flush_ms = hears ? flush_ms : 0};
     pthread_t closer;
     if (pthread_create(&closer, NULL, close_connection, &c) != 0) {
         natsConnection_Close(nc_of(loop));
@@ -530,8 +532,9 @@ void naq_loop_quit(naq_loop *loop, int64_t within_ms) {
     int64_t end_ms = naq_mono_ms() + within_ms;
     if (!naq_loop_connected(loop) || natsSubscription_Drain(loop->inbox) != NATS_OK) return;
     while (natsSubscription_DrainCompletionStatus(loop->inbox) == NATS_ILLEGAL_STATE &&
-           naq_mono_ms() < end_ms && naq_loop_connected(loop)) {
+           !loop->mute && naq_loop_connected(loop)) {
         naq_loop_turn(loop, naq_mono_ms() + 1, true);
+        loop->mute = naq_mono_ms() >= end_ms;
     }
     drain_inbox(loop);
     write_now(loop);

@@ -61,7 +61,8 @@ void naq_loop_turn(naq_loop *loop, int64_t deadline_ms, bool idle);
 /* The monotonic clock, milliseconds, as read when this turn woke: for what handlers note. */
 int64_t naq_loop_now(naq_loop *loop);
 /* [blocks a moment] No more turns after this one: ends our interest in what the server might still
- * send; what it sent before it knew goes to the handlers. */
+ * send; what it sent before it knew goes to the handlers. A server that has not answered within_ms
+ * is not waited for at the close either. */
 void naq_loop_quit(naq_loop *loop, int64_t within_ms);
 /* Write when much is buffered: for long stretches of publishing inside a turn. */
 void naq_loop_write_if_full(naq_loop *loop);

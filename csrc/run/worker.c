@@ -17,7 +17,7 @@ enum {
     ANSWER_MS = 5000, /* a record's publish without an answer is repeated */
     PAUSE_MS = 250,   /* before one that was refused for lack of a leader or of room */
     SWEEP_MS = 250,
-    QUIT_MS = 1000,
+    QUIT_MS = 3000, /* what reaches us behind it waits for its lease */
     BRISK_MS = 2 /* sleep at most this long while jobs come back quickly: results share wake-ups */
 };
 
