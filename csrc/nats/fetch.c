@@ -211,7 +211,8 @@ static naq_status explain_silence(fetch *t, int64_t timeout_ms) {
 
 /* JetStream is not there; or, since 2.10, the consumer is not, or has no leader just now. */
 static void heard_by_nobody(fetch *t, int64_t timeout_ms) {
-    t->refused = explain_silence(t, timeout_ms);
+    naq_status why = explain_silence(t, timeout_ms);
+    t->refused = why == NAQ_TIMEOUT ? NAQ_OK : why; /* no leader, which may change in time */
     t->asked = false;
     t->ask_after_ms = naq_mono_ms() + LOOK_MS;
 }

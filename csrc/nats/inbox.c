@@ -60,7 +60,8 @@ static bool put_off(naq_conn *c) {
 
 /* Unsubscribed first: then the reader does not find it any more. It may hold it still for the
  * message at hand; the PONG of a flush comes through the same reader, so after it that is over.
- * Without a PONG the connection is being closed or replaced, and with it the reader. */
+ * Without a PONG the connection is being closed or replaced, and with it the reader. Who has no
+ * time for it, or has just waited in vain, leaves the subscription to somebody's later flush. */
 void naq_unsubscribe(naq_conn *c, natsSubscription *sub) {
     naq_err ignored;
     if (sub == NULL) return;

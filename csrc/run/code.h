@@ -30,9 +30,7 @@ typedef struct naq_codebase {
 void naq_codebase_init(naq_codebase *c);
 void naq_codebase_close(naq_codebase *c);
 
-/* The snapshot to make a state of, with a reference; NULL: read the files, and leave the texts
- * here.
- */
+/* The snapshot to make a state of, with a reference; NULL: read the files, leave the texts here. */
 naq_code *naq_codebase_acquire(naq_codebase *c);
 /* The texts that a state was made of; false: out of memory. The first ones count: where others
  * differ, since files were replaced in that moment, the states that exist are behind. */
