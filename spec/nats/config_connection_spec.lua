@@ -216,7 +216,7 @@ end)
   end
 
   -- A pool is that of its servers and credentials: each size has its own way to say the same.
-  for size, host in ipairs({ "localhost", "a:a@localhost", "a:a@127.0.0.1" }) do
+  for size, host in ipairs({ "127.1", "a:a@127.1", "a:a@127.0.0.1" }) do
     it(size .. " is how many connections the threads of a process share", function()
       local client = server:client()
       local listener = assert(naq.connection({ config = false, servers = server.url }))

@@ -36,7 +36,7 @@ function certificates.authority(name)
 end
 
 --- A certificate with its key: {cert_file, key_file}. Options: names (a subjectAltName, default
---- "DNS:localhost,IP:127.0.0.1"), common_name, expired.
+--- "DNS:127.1,IP:127.0.0.1"), common_name, expired.
 function Authority:sign(options)
   options = options or {}
   self.signed = self.signed + 1
@@ -59,7 +59,7 @@ x509_extensions = names
 commonName = supplied
 [names]
 subjectAltName = %s
-]]):format(self.dir, self.dir, options.names or "DNS:localhost,IP:127.0.0.1"))
+]]):format(self.dir, self.dir, options.names or "DNS:127.1,IP:127.0.0.1"))
   openssl(self.dir, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
     "-keyout", made.key_file, "-out", base .. ".csr", "-subj", "/CN=" .. (options.common_name or "spec"))
   openssl(self.dir, "ca", "-batch", "-notext", "-config", config, "-cert", self.ca_file,
