@@ -18,31 +18,28 @@ void naq_codebase_close(naq_codebase *c) {
     pthread_mutex_destroy(&c->mu);
 }
 
-naq_code *naq_codebase_acquire(naq_codebase *c) {
+naq_code *naq_codebase_acquire(naq_codebase *c, bool *collect) {
     pthread_mutex_lock(&c->mu);
     naq_code *code = c->now;
     if (code != NULL) atomic_fetch_add(&code->refs, 1);
+    *collect = code == NULL && !c->collecting;
+    if (*collect) c->collecting = true;
     pthread_mutex_unlock(&c->mu);
-    return code;
-}
-
-static naq_code *copy(const char *text, size_t len) {
-    naq_code *code = malloc(sizeof *code + len);
-    if (code == NULL) return NULL;
-    atomic_init(&code->refs, 1);
-    code->len = len;
-    memcpy(code->text, text, len);
     return code;
 }
 
 bool naq_codebase_leave(naq_codebase *c, const char *text, size_t len) {
+    naq_code *code = malloc(sizeof *code + len);
+    if (code == NULL) return false;
+    atomic_init(&code->refs, 1);
+    code->len = len;
+    memcpy(code->text, text, len);
     pthread_mutex_lock(&c->mu);
-    if (c->now == NULL) c->now = copy(text, len);
-    naq_code *now = c->now;
-    bool same = now != NULL && now->len == len && memcmp(now->text, text, len) == 0;
+    naq_code *before = c->now;
+    c->now = code;
     pthread_mutex_unlock(&c->mu);
-    if (now != NULL && !same) naq_codebase_touch(c);
-    return now != NULL;
+    naq_code_release(before);
+    return true;
 }
 
 void naq_codebase_replace(naq_codebase *c, naq_code *code) {

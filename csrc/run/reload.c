@@ -92,6 +92,7 @@ void naq_reload_want(naq_reload *r) {
 }
 
 static naq_reloaded harvest(naq_trial *t, naq_code **code, char *jobs, size_t size, naq_err *err) {
+    bool collect;
     pthread_mutex_lock(&t->mu);
     bool ended = t->ended;
     pthread_mutex_unlock(&t->mu);
@@ -100,7 +101,7 @@ static naq_reloaded harvest(naq_trial *t, naq_code **code, char *jobs, size_t si
         *err = t->err;
         return NAQ_RELOAD_BROKEN;
     }
-    *code = naq_codebase_acquire(&t->code);
+    *code = naq_codebase_acquire(&t->code, &collect);
     (void)snprintf(jobs, size, "%s", t->jobs);
     return NAQ_RELOAD_PROVED;
 }

@@ -31,6 +31,7 @@ static int cancelled(lua_State *L) {
 typedef struct naq_opening {
     naq_vm *vm;
     naq_code *code; /* NULL: read from disk */
+    bool collect;
     naq_buf policies;
 } naq_opening;
 
@@ -59,13 +60,13 @@ static int open_runner(lua_State *L) {
     if (opening->code != NULL)
         lua_pushlstring(L, opening->code->text, opening->code->len);
     else
-        lua_pushboolean(L, true);
+        lua_pushboolean(L, opening->collect);
     lua_pushlstring(L, opening->policies.data != NULL ? opening->policies.data : "",
                     opening->policies.len);
     lua_call(L, 6, 6);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
-    if (opening->code == NULL && text != NULL && !naq_codebase_leave(o->code, text, len))
+    if (opening->collect && text != NULL && !naq_codebase_leave(o->code, text, len))
         return luaL_error(L, "out of memory");
     lua_pop(L, 1);
     vm->refs.sandboxed = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -104,7 +105,7 @@ static naq_status open_state(naq_vm *vm, naq_err *err) {
     if (vm->L == NULL) return naq_fail(err, NAQ_CONFIGURATION, "Lua state: out of memory");
     (void)lua_gc(vm->L, LUA_GCSETPAUSE, FRUGAL_PAUSE);
     luaL_openlibs(vm->L);
-    opening.code = naq_codebase_acquire(vm->o.code);
+    opening.code = naq_codebase_acquire(vm->o.code, &opening.collect);
     if (vm->o.policies != NULL) vm->o.policies(vm->o.policies_ctx, &opening.policies);
     lua_pushcfunction(vm->L, open_runner);
     lua_pushlightuserdata(vm->L, &opening);

@@ -123,7 +123,6 @@ function Sources:install()
   end
 end
 
--- The same for the same texts: states that were made at the same time are compared by it.
 local function pack(kept)
   local parts = {}
   for kind, entries in pairs(kept) do
@@ -131,7 +130,6 @@ local function pack(kept)
       parts[#parts + 1] = string.pack("s4s4s4", kind, name, text)
     end
   end
-  table.sort(parts)
   return table.concat(parts)
 end
 

@@ -153,36 +153,6 @@ naq.job("spin", { timeout = 0.05, max_retries = 0 }, function() while true do lo
     assert.equal(1, #side:runs()[held.id])
   end)
 
-  -- The first state to be made replaces a module that the others are about to read.
-  it("runs the same code on all its threads when files are replaced while it starts", function()
-    write("version.lua", "return { number = 1 }\n")
-    write("next.lua", "return { number = 2 }\n")
-    write("token", "")
-    write("jobs.lua", ([[
-local naq, core = require("naq"), require("naq.core")
-local dir = "%s/"
-local first = os.rename(dir .. "token", dir .. "taken")
-while not first and not io.open(dir .. "replaced") do core.sleep(0.005) end
-local version = require("version")
-if first then
-  assert(os.rename(dir .. "next.lua", dir .. "version.lua"))
-  assert(io.open(dir .. "replaced", "w")):close()
-end
-naq.job("version", function() core.sleep(0.01) return version.number end)
-]]):format(dir))
-    start({ threads = 8 })
-    local entries, versions = {}, {}
-    for i = 1, 100 do
-      entries[i] = { "version" }
-    end
-    for _, job in ipairs(assert(queue:enqueue_many(entries))) do
-      assert.equal("completed", job:wait(10))
-      versions[assert(job:result())] = true
-    end
-    local only = next(versions)
-    assert.is_nil(next(versions, only))
-  end)
-
   it("loses none of thousands of jobs and runs none twice", function()
     local count, times = FULL and 20000 or 4000, FULL and 40 or 8
     write_version(1)
