@@ -169,17 +169,17 @@ describe("cancelling", function()
   it("of a job that is about to begin for its time: it never does", function()
     start()
     for i = 1, 10 do
+      local due = core.now() + 0.6
       local job = assert(queue:enqueue("brief", side:args({ n = i, seconds = 0 }), { delay = 0.6 }))
       core.sleep(0.05 * i)
       local done = job:cancel()
       local told = core.now()
-      core.sleep(0.7 - 0.05 * i)
+      core.sleep(math.max(0, due + 0.1 - told))
       local after = assert(queue:enqueue("brief", { n = 0, seconds = 0 }))
       assert.equal("completed", after:wait(10))
       assert.equal(done and "cancelled" or "completed", job:status())
-      -- On a busy machine the last ones meet it as it begins: one that runs has 100 ms to hear of it.
-      local run = (side:runs()[job.id] or {})[1]
-      if done and run then assert.is_true(run.at < told + 0.1) end
+      -- Told too late, on a busy machine, it may have met the job as it began.
+      if done and told < due then assert.is_nil(side:runs()[job.id]) end
     end
   end)
 end)

@@ -152,8 +152,14 @@ describe("a limited queue", function()
     fill(12)
     all_end(12, 10)
     local times = spans.starts(spans.read(side.path))
-    local whole = times[12] - times[1]
-    assert.is_true(whole > 2.5 and whole < 3.1, whole)
+    local whole, gaps = times[12] - times[1], {}
+    for i = 1, 11 do
+      gaps[i] = times[i + 1] - times[i]
+    end
+    table.sort(gaps)
+    -- A quarter of a second lies between two; that of a machine held up once is not the usual one.
+    assert.is_true(whole > 2.5, whole)
+    assert.is_true(gaps[6] > 0.2 and gaps[6] < 0.35, gaps[6])
   end)
 
   it("takes the high ones first, and the low ones too", function()
