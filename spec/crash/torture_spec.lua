@@ -61,9 +61,10 @@ describe("a tortured queue", function()
 
   local function kill_worker()
     local k = math.random(#workers)
-    -- A job of its own may have been faster.
-    if workers[k]:wait(0) == "running" then killed[workers[k].pid] = true end
-    workers[k]:kill()
+    if workers[k]:wait(0) == "running" then -- else a job of its own was faster, and it is no process any more
+      killed[workers[k].pid] = true
+      workers[k]:kill()
+    end
     buried(workers[k])
     start(k)
   end
