@@ -28,6 +28,7 @@
 #include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
+#include "nats/repeat.h"
 
 enum {
     SLOT_BITS = 12,
@@ -80,6 +81,7 @@ struct naq_bulk {
     bool nobody;        /* "no responders" came */
     int64_t deaf_ms;    /* since when, without an ack in between; 0: not */
     int64_t checked_ms; /* when the stream was asked for; 0: never */
+    int64_t blind_ms;   /* when it was last asked in vain what has a repeat's place; 0: never */
     uint64_t reconnects;
     uint64_t denials; /* refusals of the server that were looked at */
     bool mixed;
@@ -258,6 +260,27 @@ static void no_responders(naq_bulk *b) {
         b->checked_ms = b->now_ms;
 }
 
+/* A repeat found its subject taken: by its own first try, or by another? */
+static void taken(naq_bulk *b, slot *s, const naq_err *refusal) {
+    uint64_t sequence;
+    if (b->blind_ms != 0 && b->now_ms - b->blind_ms < CHECK_MS) { /* each would wait as long */
+        back_off(b, s);
+        return;
+    }
+    naq_status met = naq_repeat_met(b->conn, s->m, &sequence);
+    b->now_ms = naq_mono_ms();
+    if (met == NAQ_OK) {
+        finish_slot(b, s, NAQ_OK, NULL, false);
+    } else if (met == NAQ_KEY_NOT_FOUND) { /* gone since: there is room */
+        back_off(b, s);
+    } else if (met == NAQ_TIMEOUT || met == NAQ_CONNECTION) {
+        b->blind_ms = b->now_ms;
+        back_off(b, s);
+    } else {
+        finish_slot(b, s, refusal->status, refusal->message, false);
+    }
+}
+
 static void answered(naq_bulk *b, uint32_t token, natsMsg *m) {
     slot *s = &b->slots[token & (WINDOW - 1)];
     /* The answer to a repeat whose first try was answered too: the slot may be another's now. */
@@ -270,7 +293,10 @@ static void answered(naq_bulk *b, uint32_t token, natsMsg *m) {
         finish_slot(b, s, NAQ_OK, NULL, ack.duplicate && !s->repeated);
         break;
     case NAQ_REFUSED:
-        finish_slot(b, s, err.status, err.message, false);
+        if (err.status == NAQ_DUPLICATE && s->repeated)
+            taken(b, s, &err);
+        else
+            finish_slot(b, s, err.status, err.message, false);
         break;
     case NAQ_ASK_AGAIN:
         back_off(b, s);

@@ -15,6 +15,7 @@
 #include "nats/mailbox.h"
 #include "nats/nstatus.h"
 #include "nats/puback.h"
+#include "nats/repeat.h"
 
 enum {
     BUDGET_MS = 30000,
@@ -71,6 +72,23 @@ static naq_verdict attempt(naq_conn *c, naq_mailbox *box, natsMsg *m, const char
     return verdict;
 }
 
+/* What the refusal of a repeat for its subject comes to; err is the refusal. */
+static naq_verdict judge_taken(naq_conn *c, natsMsg *m, naq_pub_ack *ack, naq_err *err) {
+    switch (naq_repeat_met(c, m, &ack->sequence)) {
+    case NAQ_OK:
+        ack->duplicate = true;
+        return NAQ_STORED;
+    case NAQ_KEY_NOT_FOUND: /* gone since: there is room */
+    case NAQ_TIMEOUT:
+    case NAQ_CONNECTION:
+        naq_fail(err, NAQ_TIMEOUT, "publish to %s: nobody tells whose message is there",
+                 natsMsg_GetSubject(m));
+        return NAQ_ASK_AGAIN;
+    default:
+        return NAQ_REFUSED;
+    }
+}
+
 static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, bool repeatable,
                                 const char *subject, size_t len, int64_t timeout_ms,
                                 naq_pub_ack *out, naq_err *err) {
@@ -85,6 +103,8 @@ static naq_status publish_until(naq_conn *c, naq_mailbox *box, natsMsg *m, bool 
         naq_verdict verdict = attempt(c, box, m, subject, len,
                                       smaller(repeatable ? wait_ms : left, left < 1 ? 1 : left),
                                       &ack, &s, &sent, err);
+        if (verdict == NAQ_REFUSED && err->status == NAQ_DUPLICATE && may_be_ours)
+            verdict = judge_taken(c, m, &ack, err);
         if (verdict == NAQ_STORED) {
             out->sequence = ack.sequence;
             out->duplicate = ack.duplicate && !may_be_ours;
