@@ -7,9 +7,10 @@
 #include "base/log.h"
 #include "run/vm_state.h"
 
-/* Of Lua's collector, in percent. While a state is opened, what reading and compiling leave behind
- * is collected nearly at once: the heap of a thread never gets smaller again. */
-enum { FRUGAL_PAUSE = 110, USUAL_PAUSE = 200 };
+/* Of Lua's collector, in percent, of which it keeps quarters. While a state is opened, what reading
+ * and compiling leave behind is collected nearly at once: the heap of a thread never gets smaller
+ * again. */
+enum { FRUGAL_PAUSE = 112, USUAL_PAUSE = 200 };
 
 char naq_snooze_mark, naq_discard_mark;
 

@@ -272,7 +272,10 @@ queues:
         assert.equal("completed", state)
         assert.equal("held", job:result())
       end
-      assert.equal("JOB_NOT_FOUND", select(3, client:job(job.id):status()))
+      eventually(function() -- it is told before the job is acked
+        local still, _, code = client:job(job.id):status()
+        return code == "JOB_NOT_FOUND", still
+      end, 10, "nothing of it to be left")
     end)
 
     it("leaves the record of a failure", function()
@@ -349,6 +352,26 @@ queues:
       assert.equal(0, status)
       assert.matches("^300 jobs done, 0 of them failed", out)
       assert.equal("completed", jobs[300]:status())
+    end)
+  end)
+
+  describe("collects garbage", function()
+    local function pace(chosen)
+      local path, dir = temporary_file(chosen .. [[
+
+require("naq").job("pace", function() return collectgarbage("setpause", 200) end)
+]])
+      local target = client:queue(support.fresh_name())
+      local job = assert(target:enqueue("pace"))
+      assert.equal(0, (finish(target.name, { path }, "--burst")))
+      core.rmtree(dir)
+      return assert(job:result())
+    end
+
+    it("at Lua's own pace", function() assert.equal(200, pace("")) end)
+
+    it("at one that a job file has chosen", function()
+      assert.equal(400, pace('collectgarbage("setpause", 400)'))
     end)
   end)
 
