@@ -54,10 +54,27 @@ naq_status naq_conn_check(const naq_conn *c, naq_err *err) {
     }
 }
 
+enum { NOT_ASKED, ASKED, SAID };
+
+/* libnats says "closed" later, on a thread of its own, and frees with us what c still has. An exit
+ * waits for that: its collector of messages would end before. */
+static void ask_to_close(naq_conn *c) {
+    int not_asked = NOT_ASKED;
+    naq_thread_expected();
+    if (!atomic_compare_exchange_strong(&c->closed, &not_asked, ASKED)) naq_thread_unexpected();
+    natsConnection_Close(c->nc);
+}
+
+void naq_conn_said_closed(naq_conn *c) {
+    bool awaited = atomic_exchange(&c->closed, SAID) == ASKED;
+    naq_conn_let_go(c);
+    if (awaited) naq_thread_unexpected();
+}
+
 /* One at a time: a shut may still be at it when the last holder drops. */
 static void close_now(naq_conn *c, bool for_good) {
     pthread_mutex_lock(&c->closing);
-    if (c->nc != NULL) natsConnection_Close(c->nc);
+    if (c->nc != NULL) ask_to_close(c);
     if (c->nc != NULL && for_good) {
         naq_mailbox_free_all(c->mailboxes); /* nothing arrives for them any more */
         naq_graves_free_all(c->graves);

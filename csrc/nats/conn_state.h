@@ -29,6 +29,7 @@ struct naq_conn {
     atomic_llong mute_ms; /* until then it counts as mute */
     atomic_int end;       /* a naq_conn_end: every use of the connection asks for it first */
     atomic_bool lost;     /* it has no server now; known a moment late */
+    atomic_int closed;    /* conn_close.c: was libnats asked to, has it said so */
     atomic_bool quiet;
     atomic_int reconnects;
     atomic_llong max_payload; /* of the server connected to last */
@@ -54,6 +55,8 @@ struct naq_conn {
 
 /* conn_close.c. One holder less; the last one frees it. */
 void naq_conn_let_go(naq_conn *c);
+/* conn_close.c. The last word of libnats about c. */
+void naq_conn_said_closed(naq_conn *c);
 /* conn_close.c. False when it ended before: only the first end counts. */
 bool naq_conn_end_as(naq_conn *c, naq_conn_end end);
 /* conn_cluster.c. What it knows of its cluster by now; while it is connected. */

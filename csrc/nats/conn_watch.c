@@ -22,7 +22,7 @@ static void on_closed(natsConnection *nc, void *closure) {
     if (naq_conn_end_as(c, NAQ_CONN_GIVEN_UP))
         naq_events_add(&c->events, NAQ_EVENT_CLOSED, loud(c, NAQ_WARNING),
                        "gave up reconnecting to %s", c->servers);
-    naq_conn_let_go(c);
+    naq_conn_said_closed(c);
 }
 
 static void on_disconnected(natsConnection *nc, void *closure) {

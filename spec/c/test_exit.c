@@ -109,6 +109,51 @@ static void waits_for_who_delivers(void) {
     server_stop(&s);
 }
 
+static void on_reconnected(void *ctx) {
+    (void)ctx;
+    atomic_store(&handed_over, true);
+    if (!eventually(is_set, &exiting)) _exit(6);
+    usleep(20000); /* far less than the exit waits, and more than libnats' collector takes to end */
+}
+
+/* What waited to be sent is freed when libnats says that its connection is closed, on a thread that
+ * says many things. LeakSanitizer tells. */
+static void frees_what_waited_to_be_sent(void) {
+    server dying, other;
+    server_listen(&dying, false);
+    server_listen(&other, false);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        close(dying.fd);
+        close(other.fd);
+        naq_conn *c = NULL, *busy = NULL;
+        naq_conn_listener slow = {.reconnected = on_reconnected};
+        naq_err err;
+        if (acquire(&c, dying.url, NULL, &err) != NAQ_OK) _exit(1);
+        if (acquire(&busy, other.url, NULL, &err) != NAQ_OK) _exit(1);
+        naq_conn_listen(busy, &slow);
+        atexit(begin_to_exit); /* behind the pool's, so that it runs before */
+        (void)naq_conn_publish(c, "first", "x", 1, &err);
+        if (!eventually(lost, c)) _exit(2);
+        for (int i = 0; i < 50; i++) /* of one a trace may be left on a stack */
+            if (naq_conn_publish(c, "later", "x", 1, &err) != NAQ_OK) _exit(3);
+        (void)naq_conn_publish(busy, "now", "x", 1, &err);
+        if (!eventually(is_set, &handed_over)) _exit(4);
+        naq_pool_release(c);
+        naq_pool_release(busy);
+        exit(0);
+    }
+    server_serve(&dying);
+    server_serve(&other);
+    CHECK(eventually(one_published, &dying));
+    server_stop(&dying);
+    CHECK(eventually(one_published, &other));
+    atomic_store(&other.hang_up, true);
+    CHECK(ends_well(child));
+    server_stop(&other);
+}
+
 static void exits_with_connections_open(void) {
     server s;
     server_listen(&s, false);
@@ -134,6 +179,7 @@ int main(void) {
     (void)atexit(count_what_is_left);
     run("a process exits in order with connections open", exits_with_connections_open);
     run("a process exits without a thread that reconnects", leaves_no_thread_without_a_server);
+    run("a process exits without what waited to be sent", frees_what_waited_to_be_sent);
     run("a process exits behind who delivers a message", waits_for_who_delivers);
     return failures == 0 ? 0 : 1;
 }
