@@ -355,26 +355,6 @@ queues:
     end)
   end)
 
-  describe("collects garbage", function()
-    local function pace(chosen)
-      local path, dir = temporary_file(chosen .. [[
-
-require("naq").job("pace", function() return collectgarbage("setpause", 200) end)
-]])
-      local target = client:queue(support.fresh_name())
-      local job = assert(target:enqueue("pace"))
-      assert.equal(0, (finish(target.name, { path }, "--burst")))
-      core.rmtree(dir)
-      return assert(job:result())
-    end
-
-    it("at Lua's own pace", function() assert.equal(200, pace("")) end)
-
-    it("at one that a job file has chosen", function()
-      assert.equal(400, pace('collectgarbage("setpause", 400)'))
-    end)
-  end)
-
   it("sets ack_wait for consumers that it creates, and keeps those that are there", function()
     local target = support.fresh_name()
     local seven = support.start_worker({
