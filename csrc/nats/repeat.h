@@ -2,9 +2,8 @@
  * files of csrc/nats that publish.
  *
  * Usually the server knows the Msg-Id and calls the repeat a duplicate. One that was killed may
- * have the message and not its Msg-Id (2.9.10 rebuilds none of them when the first block of the
- * stream has no message left), and after the stream's duplicates window none does: then the repeat
- * is refused for its subject, as another's would be. */
+ * have the message and not its Msg-Id (seen of 2.9.10), and after the stream's duplicates window
+ * none has: then the repeat is refused for its subject, as another's would be. */
 #ifndef NAQ_NATS_REPEAT_H
 #define NAQ_NATS_REPEAT_H
 
